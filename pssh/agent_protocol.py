@@ -1,0 +1,103 @@
+"""The packets between us and an SSH agent (draft-ietf-sshm-ssh-agent). Pure."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+_REQUEST_IDENTITIES: Final = 11
+_IDENTITIES_ANSWER: Final = 12
+_SIGN_REQUEST: Final = 13
+_SIGN_RESPONSE: Final = 14
+
+#: Ask for SHA-2 where the key is RSA (section 4.5.1 of the draft; RFC 8332).
+_FLAGS = {b"rsa-sha2-256": 2, b"rsa-sha2-512": 4}
+
+#: What a reply may have at most; OpenSSH's own limit.
+MAX_REPLY: Final = 256 * 1024
+
+
+class AgentProtocolError(Exception):
+    """The agent answered something that is no answer to the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A key that an agent holds."""
+
+    blob: bytes
+    comment: str
+
+
+def identities_request() -> bytes:
+    """Build the packet that asks for the list of keys."""
+    return _packet(bytes([_REQUEST_IDENTITIES]))
+
+
+def parse_identities(reply: bytes) -> list[Identity]:
+    """Read the list of keys.
+
+    :param reply: the packet without its length.
+    :raises AgentProtocolError: when it is something else.
+    """
+    if reply[:1] != bytes([_IDENTITIES_ANSWER]) or len(reply) < 5:
+        raise AgentProtocolError("the agent does not list its keys")
+    count, at = int.from_bytes(reply[1:5], "big"), 5
+    identities = []
+    for _ in range(count):
+        blob, at = _string(reply, at)
+        comment, at = _string(reply, at)
+        identities.append(Identity(blob, comment.decode("utf-8", "replace")))
+    return identities
+
+
+def sign_request(blob: bytes, data: bytes) -> bytes:
+    """Build the packet that asks for a signature.
+
+    :param blob: the public key.
+    :param data: what is to be signed: a user authentication request (RFC 4252 section 7),
+        whose algorithm name decides between the signatures of an RSA key.
+    """
+    flags = _FLAGS.get(signature_algorithm(data), 0)
+    return _packet(
+        bytes([_SIGN_REQUEST]) + _packet(blob) + _packet(data) + struct.pack(">I", flags)
+    )
+
+
+def parse_signature(reply: bytes) -> bytes | None:
+    """Return the bytes of a signature, without the algorithm; ``None`` when refused.
+
+    :param reply: the packet without its length.
+    :raises AgentProtocolError: when it is damaged.
+    """
+    if reply[:1] != bytes([_SIGN_RESPONSE]):
+        return None
+    signature, _ = _string(reply, 1)
+    _, at = _string(signature, 0)
+    value, _ = _string(signature, at)
+    return value
+
+
+def signature_algorithm(data: bytes) -> bytes:
+    """Return the algorithm that a user authentication request names (RFC 4252 section 7)."""
+    try:
+        _, at = _string(data, 0)  # session identifier
+        at += 1  # SSH_MSG_USERAUTH_REQUEST
+        for _ in range(3):  # user name, service, "publickey"
+            _, at = _string(data, at)
+        name, _ = _string(data, at + 1)  # after the boolean
+    except AgentProtocolError:
+        return b""
+    return name
+
+
+def _packet(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+    if at + 4 > len(data) or end > len(data):
+        raise AgentProtocolError("the agent's answer ends too early")
+    return data[at + 4 : end], end

@@ -1,0 +1,1 @@
+"""What both clients share: everything that is not libssh2 or libssh."""

@@ -1,0 +1,316 @@
+"""A command that runs on a host: its streams, its input and how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from gevent.lock import BoundedSemaphore
+
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, ExitStatus
+from pssh.clients.base.sudo import SudoDialogue
+from pssh.clients.reader import ConcurrentRWBuffer
+from pssh.exceptions import AuthenticationError, ConnectionLostError, PSSHError, SessionError
+
+#: Larger reads cost more than they save: the memory for each is fresh.
+READ_SIZE = 256 * 1024
+WRITE_SIZE = 256 * 1024
+
+
+class Command:
+    """A command on its channel.
+
+    One greenlet reads both streams into their buffers, waits for the end, and closes the
+    channel. When :attr:`done` is set, everything that there will ever be is in the buffers.
+
+    :param connection: the connection.
+    :param channel: a channel on which a command has been started.
+    :param buffer_size: bytes of each stream that stay in memory.
+    :param buffer_overflow: what happens beyond that (:class:`ConcurrentRWBuffer`).
+    :param sudo: answers sudo's question for a password.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_exit",
+        "_input_ended",
+        "_input_lock",
+        "_sudo",
+        "channel",
+        "closed_here",
+        "connection",
+        "done",
+        "error",
+        "stderr",
+        "stdout",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        channel: Channel,
+        buffer_size: int,
+        buffer_overflow: str,
+        sudo: SudoDialogue | None = None,
+    ) -> None:
+        self.connection = connection
+        self.channel = channel
+        self.stdout = ConcurrentRWBuffer(buffer_size, buffer_overflow)
+        self.stderr = ConcurrentRWBuffer(buffer_size, buffer_overflow)
+        self.done = Event()
+        #: Why there is no true end, when there is none.
+        self.error: BaseException | None = None
+        self.closed_here = False
+        self._exit = ExitStatus()
+        self._input_lock: BoundedSemaphore | None = None
+        self._input_ended = False
+        self._sudo = sudo
+        channel.owner = weakref.ref(self)
+        gevent.spawn(self._run)
+
+    # How it ended
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit status; the negative number of the signal that killed it; or ``None``."""
+        if not self.done.is_set():
+            return None
+        if self._exit.signal is not None:
+            return -_signal_number(self._exit.signal)
+        return self._exit.status
+
+    @property
+    def exit_signal(self) -> str | None:
+        """The name of the signal that killed it, without ``SIG``."""
+        return self._exit.signal if self.done.is_set() else None
+
+    # Reading
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._read_to_end()
+            self.connection.call(self.channel.wait_closed)
+            self._exit = self.channel.exit_status()
+            if self._exit == ExitStatus() and not self.closed_here:
+                error = self._no_exit_status()
+            self._close_channel()
+        except PSSHError as ex:
+            error = ex
+            if isinstance(ex, ConnectionLostError):
+                self._keep_what_arrived()
+            else:
+                self._close_channel()
+        except OSError as ex:
+            # A temporary file that cannot grow. The command goes on; its output is not kept.
+            error = self._no_room(ex)
+        finally:
+            self._finish(error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        self.error = error
+        self.channel.release()
+        self.stdout.close(error)
+        self.stderr.close(error)
+        self.done.set()
+        if self._sudo is not None:
+            self._sudo.over.set()
+            self._sudo = None
+
+    def _read_to_end(self) -> None:
+        connection, channel = self.connection, self.channel
+        while True:
+            moved = self._move(STDOUT, self.stdout)
+            if channel.at_eof():
+                return
+            moved = self._move(STDERR, self.stderr) or moved
+            if channel.at_eof():
+                return
+            if not moved:
+                connection.wait()
+            elif self.stdout.crowded or self.stderr.crowded:
+                # The consumer has its turn before more is read than memory is meant to hold.
+                gevent.sleep(0)
+            # A library may open the window for a channel again when any of its streams is
+            # read: to hold the command back, neither of them is.
+            self.stdout.wait_for_space()
+            self.stderr.wait_for_space()
+
+    def _move(self, stream: int, buffer: ConcurrentRWBuffer) -> bool:
+        """Read once from a stream into its buffer; whether there may be more at once."""
+        data = self.connection.attempt(self.channel.read, stream, READ_SIZE)
+        if data is WOULD_BLOCK or not data:
+            return False
+        if self._sudo is not None and stream == self._sudo.stream:
+            data = self._after_sudo(self._sudo, data)
+        buffer.write(data)
+        return True
+
+    def _after_sudo(self, sudo: SudoDialogue, data: bytes) -> bytes:
+        """Answer sudo, and keep what the two of us say out of the command's output."""
+        passed_on = sudo.receive(data)
+        if sudo.refused:
+            raise self._sudo_refused()
+        if sudo.wants_password:
+            sudo.wants_password = False
+            self._send(sudo.answer())
+        if sudo.passed:
+            self._sudo = None
+            sudo.over.set()
+        return passed_on
+
+    def _sudo_refused(self) -> PSSHError:
+        host, port = self.connection.host, self.connection.port
+        return AuthenticationError(
+            "sudo on host %s:%s did not accept sudo_password", host, port, host=host, port=port
+        )
+
+    def _close_channel(self) -> None:
+        with contextlib.suppress(SessionError):
+            self.connection.call(self.channel.close)
+
+    def _keep_what_arrived(self) -> None:
+        """Give the consumer what the library had received before the connection was lost."""
+        for stream, buffer in ((STDOUT, self.stdout), (STDERR, self.stderr)):
+            with contextlib.suppress(OSError):
+                while data := self.channel.read_arrived(stream, READ_SIZE):
+                    buffer.write(data)
+
+    def _no_exit_status(self) -> PSSHError:
+        host, port = self.connection.host, self.connection.port
+        return SessionError(
+            "Host %s:%s closed the command's channel without saying how the command ended",
+            host,
+            port,
+            host=host,
+            port=port,
+        )
+
+    def _no_room(self, error: OSError) -> PSSHError:
+        host, port = self.connection.host, self.connection.port
+        made = SessionError(
+            "The output of the command on host %s:%s could not be kept: %s",
+            host,
+            port,
+            error.strerror or error,
+            host=host,
+            port=port,
+        )
+        made.__cause__ = error
+        return made
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the command's standard input, as fast as it takes them.
+
+        :raises SessionError: when the input has been closed or the command has finished.
+        :raises ConnectionLostError: when the connection has ended.
+        """
+        with self._writing():
+            self._check_input()
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self.connection.call(self.channel.write, view[:WRITE_SIZE]) :]
+
+    def end_input(self) -> None:
+        """Send EOF: there will be no more input. Once is enough; again does nothing."""
+        with self._writing():
+            if self._input_ended or self.done.is_set():
+                return
+            self._input_ended = True
+            self.connection.call(self.channel.send_eof)
+
+    def _writing(self) -> BoundedSemaphore:
+        """One writer at a time: what two of them write must not mix."""
+        if self._input_lock is None:
+            self._input_lock = BoundedSemaphore(1)
+        return self._input_lock
+
+    def _check_input(self) -> None:
+        host, port = self.connection.host, self.connection.port
+        if self._input_ended:
+            reason = "its standard input has been closed"
+        elif self.done.is_set():
+            reason = "it has finished"
+        else:
+            return
+        raise SessionError(
+            "Cannot write to the command on host %s:%s: %s",
+            host,
+            port,
+            reason,
+            host=host,
+            port=port,
+        )
+
+    # Ending it
+
+    def send_signal(self, name: str) -> None:
+        """Ask the server to deliver a signal (RFC 4254 section 6.9).
+
+        :param name: its name, with or without ``SIG``.
+        """
+        if not self.done.is_set():
+            self.connection.call(self.channel.request_signal, name.removeprefix("SIG"))
+
+    def close(self) -> None:
+        """Close the channel. What the command was started with a pty on ends with it."""
+        if self.done.is_set():
+            return
+        self.closed_here = True
+        # The reader waits for the server's answer to this.
+        with contextlib.suppress(PSSHError):
+            self.connection.attempt(self.channel.close)
+        self.connection.wake()
+
+    def on_done(self, callback: Callable[[Any], None]) -> None:
+        """Have something called in the loop when the command has finished."""
+        self.done.rawlink(callback)
+
+
+def feed(command: Command, source: Iterable[bytes], after: Event | None = None) -> None:
+    """Send all of a source to a command's standard input, in the background, and close it.
+
+    A command that ends before it has read everything is no error, as in a shell's pipe.
+
+    :param command: the command.
+    :param source: what to send.
+    :param after: something to wait for first.
+    """
+    reference = weakref.ref(command)
+
+    def run() -> None:
+        if after is not None:
+            after.wait()
+        for data in source:
+            running = reference()
+            if running is None or running.done.is_set():
+                return
+            try:
+                running.write(data)
+            except PSSHError:
+                return
+        running = reference()
+        if running is not None:
+            with contextlib.suppress(PSSHError):
+                running.end_input()
+
+    gevent.spawn(run)
+
+
+def _signal_number(name: str) -> int:
+    """Return the number that a signal has here; its name is what the server sent."""
+    try:
+        return int(signal.Signals[f"SIG{name.split('@')[0]}"])
+    except KeyError:
+        return 0xFF

@@ -1,0 +1,275 @@
+"""The life of a connection up to the point where it can be used.
+
+``resolve → connect → handshake → host key → authenticate → ready``, in one loop around
+what may be tried again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import gevent
+from gevent.monkey import get_original
+
+from pssh.clients.base import algorithms
+from pssh.clients.base.auth import Authentication, Credentials, Refused
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.host_keys import KnownHosts
+from pssh.clients.base.keepalive import KeepAlive
+from pssh.clients.base.names import Address, resolve
+from pssh.clients.base.seam import WOULD_BLOCK, Algorithms, Session
+from pssh.exceptions import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLostError,
+    ConnectRefusedError,
+    NoIPv6AddressFoundError,
+    SSHError,
+    Timeout,
+    UnknownHostError,
+)
+from pssh.utils import logger
+
+# The real one, also when the program has made the standard library cooperative.
+_socket = get_original("socket", "socket")
+
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+SessionFactory = Callable[[str, int, Algorithms], Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect to, and how."""
+
+    host: str
+    port: int
+    credentials: Credentials
+    algorithms: Algorithms
+    host_key_algorithms: Sequence[str]
+    known_hosts: KnownHosts | None
+    host_key_policy: str
+    timeout: float | None
+    attempts: int
+    retry_delay: float
+    keepalive: float
+    ipv6_only: bool
+
+
+def connect(target: Target, new_session: SessionFactory) -> Connection:
+    """Return a connection that is ready for use.
+
+    :param target: where to connect to.
+    :param new_session: makes the library's session for host, port and algorithms.
+    :raises PSSHError: what the last attempt failed with.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return _attempt(target, new_session, attempt)
+        except _Final as ex:
+            raise ex.error from ex.error.__cause__
+        except (
+            UnknownHostError,
+            ConnectError,
+            ConnectionLostError,
+            Timeout,
+            AuthenticationError,
+        ) as ex:
+            if attempt >= target.attempts or isinstance(ex, NoIPv6AddressFoundError):
+                raise
+            logger.info("%s. Trying again in %s seconds", ex, target.retry_delay)
+        gevent.sleep(target.retry_delay)
+
+
+class _Final(Exception):
+    """Wraps an error after which another attempt would do harm, or no good."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _attempt(target: Target, new_session: SessionFactory, attempt: int) -> Connection:
+    host, port, seconds = target.host, target.port, target.timeout
+    with Deadline(seconds, host, port, "resolve the name"):
+        addresses = resolve(
+            host, port, ipv6_only=target.ipv6_only, attempt=attempt, attempts=target.attempts
+        )
+    sock = _connect_any(target, addresses, attempt)
+    try:
+        session = new_session(host, port, _algorithms(target))
+        connection = Connection(session, sock, host, port)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        with Deadline(seconds, host, port, "handshake"):
+            _handshake(connection)
+        if target.known_hosts is not None:
+            key_type, blob = session.host_key()
+            target.known_hosts.verify(host, port, key_type, blob, target.host_key_policy)
+        _authenticate(connection, target, attempt)
+    except BaseException:
+        connection.close()
+        raise
+    if target.keepalive:
+        connection.keepalive = KeepAlive(connection, target.keepalive)
+    return connection
+
+
+def _algorithms(target: Target) -> Algorithms:
+    """Offer the kinds of host keys that are on record for the host first."""
+    offered = target.algorithms
+    if offered.host_keys is not None or target.known_hosts is None:
+        return offered
+    recorded = target.known_hosts.key_types(target.host, target.port)
+    return Algorithms(
+        ciphers=offered.ciphers,
+        macs=offered.macs,
+        kex=offered.kex,
+        host_keys=algorithms.host_keys_for(recorded, target.host_key_algorithms),
+        compress=offered.compress,
+    )
+
+
+# TCP
+
+
+def _connect_any(target: Target, addresses: Sequence[Address], attempt: int) -> socket.socket:
+    """Connect to the first address that answers.
+
+    Each address may take its share of the time that is left: one that swallows packets does
+    not use up the others' chances.
+    """
+    error: OSError | None = None
+    end = time.monotonic() + target.timeout if target.timeout else None
+    for index, (family, address) in enumerate(addresses):
+        share = (end - time.monotonic()) / (len(addresses) - index) if end else None
+        try:
+            return _connect_one(family, address, share)
+        except OSError as ex:
+            logger.debug("Connecting to %s (%s) failed: %s", target.host, address, ex)
+            error = ex
+            if ex.errno in _NO_DESCRIPTORS:
+                break
+    assert error is not None
+    if isinstance(error, TimeoutError) and target.timeout and error.errno is None:
+        raise Deadline(target.timeout, target.host, target.port, "connect").error()
+    raise _connect_error(target, error, attempt) from error
+
+
+def _connect_one(
+    family: socket.AddressFamily, address: object, share: float | None
+) -> socket.socket:
+    sock: socket.socket = _socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        # Packets of SSH are small and each waits for an answer: they must not wait for company.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        code = sock.connect_ex(address)  # type: ignore[arg-type]
+        if code == errno.EINPROGRESS:
+            _wait_writable(sock, share)
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _wait_writable(sock: socket.socket, seconds: float | None) -> None:
+    hub = gevent.get_hub()
+    watcher = hub.loop.io(sock.fileno(), 2)
+    try:
+        # An expired share is a moment, not "for ever", which None would be.
+        limit = None if seconds is None else max(seconds, 0.001)
+        with gevent.Timeout(limit, TimeoutError("timed out")):
+            hub.wait(watcher)
+    finally:
+        watcher.close()
+
+
+def _connect_error(target: Target, error: OSError, attempt: int) -> Exception:
+    reason = error.strerror or str(error)
+    kind = ConnectRefusedError if isinstance(error, ConnectionRefusedError) else ConnectError
+    if error.errno in _NO_DESCRIPTORS:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        reason = f"{reason}: this process may have {soft} open (ulimit -n, RLIMIT_NOFILE)"
+    made = kind(
+        "Error connecting to host '%s:%s' - %s - retry %s/%s",
+        target.host,
+        target.port,
+        reason,
+        attempt,
+        target.attempts,
+        host=target.host,
+        port=target.port,
+        errno=error.errno,
+    )
+    # Waiting does not bring descriptors back: the connections that hold them stay.
+    return _Final(made) if error.errno in _NO_DESCRIPTORS else made
+
+
+# SSH
+
+
+def _handshake(connection: Connection) -> None:
+    said: bytes | None = None
+    try:
+        while connection.attempt(connection.session.handshake, connection.sock) is WOULD_BLOCK:
+            connection.wait()
+            if said is None:
+                said = _peek(connection.sock)
+    except (ConnectionLostError, SSHError) as ex:
+        # A server may say something before its version, but not what a web server says.
+        if said and b"SSH-" not in said:
+            raise _Final(
+                SSHError(
+                    "Host %s:%s is not an SSH server: it said %r",
+                    connection.host,
+                    connection.port,
+                    said.decode("ascii", "replace"),
+                    host=connection.host,
+                    port=connection.port,
+                )
+            ) from ex
+        raise
+
+
+def _peek(sock: socket.socket) -> bytes | None:
+    """Look at what the server said first, and leave it for the library."""
+    try:
+        return sock.recv(64, socket.MSG_PEEK)
+    except OSError:
+        return None
+
+
+def _authenticate(connection: Connection, target: Target, attempt: int) -> None:
+    with Deadline(target.timeout, target.host, target.port, "authenticate"):
+        authentication = Authentication(connection, target.credentials)
+        try:
+            authentication.run()
+        except Refused as ex:
+            error = AuthenticationError(
+                "Authentication error while connecting to %s:%s - %s - retry %s/%s",
+                target.host,
+                target.port,
+                f"user {target.credentials.user}: {ex}",
+                attempt,
+                target.attempts,
+                host=target.host,
+                port=target.port,
+            )
+            # What the server has refused once may lock the account the next time.
+            raise _Final(error) if ex.secret_sent else error from ex

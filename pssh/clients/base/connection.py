@@ -1,0 +1,374 @@
+"""One session, its socket, and everyone who waits for it.
+
+A session is one socket with many channels, and a call for one channel may read another
+channel's packets. So whoever waits for a session is woken whenever the socket is ready, and
+also when somebody else's call has taken bytes from it: nobody sleeps through data that has
+arrived.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import socket
+import struct
+import sys
+import termios
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gevent
+from gevent.lock import BoundedSemaphore
+from gevent.monkey import get_original
+
+from pssh.clients.base.seam import READ, WOULD_BLOCK, WRITE, Channel, Session, WouldBlock
+from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
+
+if TYPE_CHECKING:
+    from pssh.clients.base.keepalive import KeepAlive
+
+_Result = TypeVar("_Result")
+
+#: ``tcpi_bytes_received`` of Linux's ``struct tcp_info`` (linux/tcp.h).
+_BYTES_RECEIVED = struct.Struct("=128xQ")
+
+#: The server has ended its side; only Linux tells that apart from having sent something.
+_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
+
+# The real one, also when the program has made the standard library cooperative.
+_poll = get_original("select", "poll")
+
+
+class Connection:
+    """Lets greenlets wait for a session without blocking the loop or losing a wake-up.
+
+    :param session: the protocol library's session, not shaken hands with yet.
+    :param sock: a connected, non-blocking socket.
+    :param host: the host's name, for messages.
+    :param port: its port.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_hub",
+        "_in_thread",
+        "_lost",
+        "_opening",
+        "_seen",
+        "_sender",
+        "_shared",
+        "_waiters",
+        "_watcher",
+        "_watching",
+        "host",
+        "keepalive",
+        "port",
+        "session",
+        "sock",
+    )
+
+    def __init__(self, session: Session, sock: socket.socket, host: str, port: int) -> None:
+        self.session = session
+        self.sock = sock
+        self.host = host
+        self.port = port
+        self.keepalive: KeepAlive | None = None
+        self._hub = gevent.get_hub()
+        self._watcher = self._hub.loop.io(sock.fileno(), 1)
+        self._watching = 0
+        #: Greenlets that wait; a dict because it keeps the order and forgets in one step.
+        self._waiters: dict[Any, None] = {}
+        #: Whose packet is partly sent. No other packet can be sent before the rest of it.
+        self._sender: Any = None
+        self._opening = BoundedSemaphore(1)
+        self._seen = 0
+        self._shared = False
+        self._lost: BaseException | None = None
+        self._closed = False
+        self._in_thread: Any = None
+        _remember(self)
+
+    # Calling the library
+
+    def call(self, operation: Callable[..., _Result | WouldBlock], *args: Any) -> _Result:
+        """Call a method of the session or of a channel until it no longer would block.
+
+        :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
+        """
+        while True:
+            result = self.attempt(operation, *args)
+            if result is not WOULD_BLOCK:
+                return result
+            self.wait()
+
+    def attempt(
+        self, operation: Callable[..., _Result | WouldBlock], *args: Any
+    ) -> _Result | WouldBlock:
+        """Call a method once, and again while its packet is only partly sent.
+
+        :returns: the result, or ``WOULD_BLOCK`` when the server has to send something first.
+        :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
+        """
+        me = gevent.getcurrent()
+        while True:
+            self._check_usable()
+            if self._sender is not None and self._sender is not me:
+                self.wait()
+                continue
+            try:
+                result = operation(*args)
+            except BaseException as ex:
+                self._sent(me)
+                if isinstance(ex, ConnectionLostError):
+                    self.fail(ex)
+                raise
+            if self._waiters:
+                self._share_arrivals()
+            if result is not WOULD_BLOCK or not self.session.directions() & WRITE:
+                self._sent(me)
+                return result
+            self._sender = me
+            try:
+                self.wait()
+            except BaseException:
+                self._finish_sending(operation, args)
+                raise
+
+    def open_session(self) -> Channel:
+        """Open a session channel.
+
+        :raises SessionError: when the server refuses.
+        :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
+        """
+        # The library opens one channel of a session at a time (see the seam).
+        with self._opening:
+            return self.call(self.session.open_session)
+
+    def _sent(self, me: Any) -> None:
+        """Nothing of ours is partly sent any more: it is the others' turn."""
+        if self._sender is me:
+            self._sender = None
+            self.wake()
+
+    # Waiting
+
+    def wait(self) -> None:
+        """Sleep until the session may have got further."""
+        me = gevent.getcurrent()
+        if me is self._hub:
+            raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
+        if gevent.get_hub() is not self._hub:
+            raise InvalidAPIUseError(
+                "The connection to host %s belongs to the thread that opened it. "
+                "Use one client for each thread",
+                self.host,
+                host=self.host,
+            )
+        self._waiters[me] = None
+        # While a packet is partly sent nobody reads, and a readable socket is no news.
+        self._watch(READ if self._sender is None else self.session.directions() or WRITE)
+        try:
+            self._hub.switch()
+        finally:
+            self._waiters.pop(me, None)
+
+    def wake(self) -> None:
+        """Let everyone who waits look again."""
+        if self._waiters and not self._shared:
+            self._shared = True
+            self._hub.loop.run_callback(self._resume)
+
+    def _watch(self, events: int) -> None:
+        if events == self._watching:
+            return
+        self._watcher.stop()
+        self._watcher.events = events
+        self._watcher.start(self._resume)
+        self._watching = events
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watcher.stop()
+            self._watching = 0
+
+    def _resume(self) -> None:
+        """Runs in the loop: switch to everyone who waited until now."""
+        self._shared = False
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
+            waiter.switch()
+        if not self._waiters:
+            self._unwatch()
+
+    def _share_arrivals(self) -> None:
+        """Wake the others if the kernel received bytes since they were woken last.
+
+        The call that was just made may have read them. Its result does not tell: what it
+        read may have been for somebody else.
+        """
+        received = self.bytes_received()
+        if received != self._seen:
+            self._seen = received
+            self.wake()
+
+    def bytes_received(self) -> int:
+        """Count the bytes that have come from the server, read or not."""
+        try:
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+            return int(_BYTES_RECEIVED.unpack(info)[0])
+        except (OSError, struct.error, AttributeError):
+            # Without a counter: everything counts as an arrival while something is there.
+            return self._seen + (1 if self.bytes_unread() else 0)
+
+    def bytes_unread(self) -> int:
+        """Count the bytes that have come from the server and not been read."""
+        answer = fcntl.ioctl(self.sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
+        return int.from_bytes(answer, sys.byteorder)
+
+    def writable(self) -> bool:
+        """Whether the socket takes a small packet whole at this moment."""
+        if self._sender is not None:
+            return False
+        return self._poll(select.POLLOUT)
+
+    # The end
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection can be used, as far as is known without asking."""
+        return self._lost is None and not self._closed
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for this connection."""
+        return bool(self._waiters)
+
+    def hung_up(self) -> bool:
+        """Whether the server has ended an idle connection while nobody looked."""
+        if not self.alive:
+            return True
+        return self._poll(_HANG_UP)
+
+    def _poll(self, events: int) -> bool:
+        poll = _poll()
+        poll.register(self.sock.fileno(), events)
+        return bool(poll.poll(0))
+
+    def fail(self, reason: BaseException) -> None:
+        """The connection cannot be used any more: tell everyone who waits, and why."""
+        if self._lost is None:
+            self._lost = reason
+            if self.keepalive is not None:
+                self.keepalive.stop()
+            self.wake()
+
+    def _check_usable(self) -> None:
+        if self._lost is not None:
+            raise self._lost_error() from self._lost
+        if self._closed:
+            raise ConnectionLostError(
+                "The connection to host %s:%s has been closed by this client",
+                self.host,
+                self.port,
+                host=self.host,
+                port=self.port,
+            )
+
+    def _lost_error(self) -> ConnectionLostError:
+        """Make an error of one's own for each who waits: tracebacks must not mix."""
+        lost = self._lost
+        if isinstance(lost, ConnectionLostError):
+            return ConnectionLostError(*lost.args, host=self.host, port=self.port)
+        return ConnectionLostError(
+            "The connection to host %s:%s was lost: %s",
+            self.host,
+            self.port,
+            lost,
+            host=self.host,
+            port=self.port,
+        )
+
+    def _finish_sending(self, operation: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Somebody gave up in the middle of a packet: send the rest for the others."""
+        if not self.alive:
+            return
+
+        def finish() -> None:
+            # What the operation itself comes to is of no interest to anybody any more.
+            with contextlib.suppress(Exception):
+                self.attempt(operation, *args)
+
+        self._sender = gevent.spawn(finish)
+
+    def close(self) -> None:
+        """End the connection at once. Never waits; whoever waits gets an error."""
+        if self._closed or self._in_thread is not None:
+            return
+        self._closed = True
+        _OPEN.discard(self)
+        if self.keepalive is not None:
+            self.keepalive.stop()
+        if gevent.get_hub() is self._hub:
+            self._unwatch()
+            self._watcher.close()
+            self.wake()
+        self.session.disconnect()
+        self.sock.close()
+
+    def close_after(self, call: Any) -> None:
+        """End the connection once a thread that is inside the library has come out of it.
+
+        :param call: the thread's asynchronous result.
+        """
+        self.fail(
+            ConnectionLostError("The connection to host %s:%s was given up", self.host, self.port)
+        )
+        self._in_thread = call
+        call.rawlink(lambda _: self._thread_done())
+
+    def _thread_done(self) -> None:
+        self._in_thread = None
+        self.close()
+
+    def __del__(self) -> None:
+        # The safety net. At exit the system closes the socket.
+        if not getattr(self, "_closed", True) and not sys.is_finalizing():
+            self.close()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: never touch the connection, which is the parent's."""
+        # The descriptor stays valid and leads nowhere, so that nothing that the library
+        # sends when its objects are freed reaches the parent's server.
+        ours, theirs = socket.socketpair()
+        os.dup2(ours.fileno(), self.sock.fileno())
+        ours.close()
+        theirs.close()
+        self._lost = ConnectionLostError(
+            "The connection to host %s:%s was opened before this process was forked",
+            self.host,
+            self.port,
+        )
+
+
+_OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
+_fork_hook_installed = False
+
+
+def _remember(connection: Connection) -> None:
+    """Note a connection for the case that the process forks."""
+    global _fork_hook_installed
+    _OPEN.add(connection)
+    if not _fork_hook_installed:
+        # Only now: importing the library changes nothing in the process.
+        _fork_hook_installed = True
+        os.register_at_fork(after_in_child=_after_fork)
+
+
+def _after_fork() -> None:
+    for connection in list(_OPEN):
+        connection.leave_to_parent()
+    _OPEN.clear()

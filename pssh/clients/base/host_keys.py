@@ -1,0 +1,139 @@
+"""The decision whether the server is the one that it should be."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from gevent.lock import RLock
+
+from pssh import known_hosts_file
+from pssh.clients.base.threads import in_thread
+from pssh.exceptions import HostKeyError, HostKeyMismatchError, UnknownHostKeyError
+from pssh.known_hosts import HostKeyCheck, HostKeyStatus, KnownHostsIndex, load
+from pssh.known_hosts_line import fingerprint, format_line
+from pssh.utils import logger
+
+#: For so many seconds what was read counts as current without asking the disk.
+_FRESH_SECONDS = 1.0
+
+
+class KnownHosts:
+    """The known_hosts files of a client, read once for all its hosts.
+
+    :param paths: the files; new keys go to the first.
+    """
+
+    __slots__ = ("_checked_at", "_index", "_lock", "paths")
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = [os.path.expanduser(path) for path in paths]
+        self._index: KnownHostsIndex | None = None
+        self._checked_at = 0.0
+        self._lock = RLock()
+
+    def index(self) -> KnownHostsIndex:
+        """Return what the files say now.
+
+        :raises HostKeyError: when a file is there and cannot be read.
+        """
+        if self._index is not None and time.monotonic() - self._checked_at < _FRESH_SECONDS:
+            return self._index
+        with self._lock:
+            if self._index is None or time.monotonic() - self._checked_at >= _FRESH_SECONDS:
+                self._index = self._read()
+                self._checked_at = time.monotonic()
+            return self._index
+
+    def _read(self) -> KnownHostsIndex:
+        known = self._index
+        try:
+            if known is not None and in_thread(known.is_current):
+                return known
+            return in_thread(load, self.paths)
+        except OSError as ex:
+            raise HostKeyError("Host keys cannot be checked: %s", ex) from ex
+
+    def key_types(self, host: str, port: int) -> list[str]:
+        """Return the types of the keys on record for a host."""
+        return self.index().key_types(host, port)
+
+    def verify(self, host: str, port: int, key_type: str, blob: bytes, policy: str) -> None:
+        """Accept a server's key, or raise.
+
+        :param host: the name that the user gave.
+        :param port: the port.
+        :param key_type: the type of the key.
+        :param blob: the key.
+        :param policy: ``"strict"``, or ``"accept-new"``: record the key of an unknown host.
+        :raises UnknownHostKeyError: when the host is unknown under ``"strict"``.
+        :raises HostKeyMismatchError: when another key is on record, or this one is revoked.
+        """
+        check = self.index().check(host, port, key_type, blob)
+        if check.status is HostKeyStatus.KNOWN:
+            return
+        if check.status is not HostKeyStatus.UNKNOWN:
+            raise _mismatch(host, port, key_type, blob, check)
+        if policy == "strict":
+            raise UnknownHostKeyError(
+                "Host %s:%s is in none of the known_hosts files (%s) and host_key_policy is "
+                "strict. Its %s key has the fingerprint %s",
+                host,
+                port,
+                ", ".join(self.paths),
+                key_type,
+                fingerprint(blob),
+                host=host,
+                port=port,
+                key_type=key_type,
+                fingerprint=fingerprint(blob),
+            )
+        self._record(host, port, key_type, blob)
+
+    def _record(self, host: str, port: int, key_type: str, blob: bytes) -> None:
+        """Append a new host's key; as OpenSSH does, go on when that is not possible."""
+        with self._lock:
+            # Another connection to the same host may have recorded it in the meantime.
+            check = self.index().check(host, port, key_type, blob)
+            if check.status is HostKeyStatus.KNOWN:
+                return
+            if check.status is not HostKeyStatus.UNKNOWN:
+                raise _mismatch(host, port, key_type, blob, check)
+            try:
+                line = format_line(host, port, key_type, blob)
+                appended = in_thread(known_hosts_file.append, self.paths[0], line)
+            except (OSError, ValueError, IndexError) as ex:
+                logger.warning("The key of host %s:%s could not be recorded: %s", host, port, ex)
+                return
+            self.index().add(appended)
+        logger.info("Recorded the %s key of new host %s:%s", key_type, host, port)
+
+
+def _mismatch(
+    host: str, port: int, key_type: str, blob: bytes, check: HostKeyCheck
+) -> HostKeyMismatchError:
+    shown, entry = fingerprint(blob), check.entry
+    values: tuple[object, ...]
+    path, line = (entry.path, entry.line) if entry is not None else (None, None)
+    known = fingerprint(entry.key) if entry is not None else None
+    if check.status is HostKeyStatus.REVOKED:
+        message = "Host %s:%s showed the %s key %s, which is revoked (%s line %s)"
+        values = (host, port, key_type, shown, path, line)
+    else:
+        message = (
+            "The key of host %s:%s has changed: it showed the %s key %s, on record is %s "
+            "(%s line %s). Either the host was set up anew, or somebody is in between"
+        )
+        values = (host, port, key_type, shown, known, path, line)
+    return HostKeyMismatchError(
+        message,
+        *values,
+        host=host,
+        port=port,
+        key_type=key_type,
+        fingerprint=shown,
+        known_fingerprint=known,
+        known_hosts=path,
+        line=line,
+    )

@@ -1,0 +1,96 @@
+"""Signs of life from an idle server."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import gevent
+
+from pssh.exceptions import ConnectionLostError, PSSHError
+
+if TYPE_CHECKING:
+    from pssh.clients.base.connection import Connection
+
+#: As OpenSSH's ServerAliveCountMax.
+UNANSWERED_MAX = 3
+
+#: Answers to keep-alives that nobody reads pile up in the kernel on an idle connection.
+#: From this many bytes on a channel is opened and closed, which reads them.
+_UNREAD_MAX = 16 * 1024
+
+
+class KeepAlive:
+    """Asks the server for a sign of life, and ends the connection after three without one.
+
+    Anything that comes from the server is a sign of life. The timer belongs to the loop and
+    knows the connection only weakly: a connection that nobody needs goes.
+
+    :param connection: the connection to keep.
+    :param seconds: how often to ask.
+    """
+
+    __slots__ = ("_connection", "_received", "_timer", "_unanswered", "seconds")
+
+    def __init__(self, connection: Connection, seconds: float) -> None:
+        # libssh2 sends no more than one each two seconds.
+        self.seconds = max(seconds, 2)
+        self._connection = weakref.ref(connection, self._forget)
+        self._received = connection.bytes_received()
+        self._unanswered = 0
+        self._timer = gevent.get_hub().loop.timer(self.seconds, repeat=self.seconds, ref=False)
+        self._timer.start(self._tick)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    def _forget(self, _: object) -> None:
+        self.stop()
+
+    def _tick(self) -> None:
+        connection = self._connection()
+        if connection is None or not connection.alive:
+            self.stop()
+            return
+        received = connection.bytes_received()
+        if received != self._received:
+            self._received = received
+            self._unanswered = 0
+        if self._unanswered >= UNANSWERED_MAX:
+            connection.fail(_no_answer(connection, self._unanswered * self.seconds))
+            return
+        self._unanswered += 1
+        # A socket that takes nothing has unanswered data on its way already.
+        if connection.writable():
+            try:
+                connection.session.send_keepalive()
+            except PSSHError as ex:
+                connection.fail(ex)
+                return
+        if not connection.busy and connection.bytes_unread() > _UNREAD_MAX:
+            gevent.spawn(_read_answers, connection)
+
+
+def _no_answer(connection: Connection, seconds: float) -> ConnectionLostError:
+    return ConnectionLostError(
+        "The connection to host %s:%s was lost: the server has not answered for %s seconds",
+        connection.host,
+        connection.port,
+        seconds,
+        host=connection.host,
+        port=connection.port,
+    )
+
+
+def _read_answers(connection: Connection) -> None:
+    try:
+        channel = connection.open_session()
+        connection.call(channel.close)
+        channel.release()
+    except PSSHError as ex:
+        if connection.alive and isinstance(ex, ConnectionLostError):
+            connection.fail(ex)

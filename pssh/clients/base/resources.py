@@ -1,0 +1,60 @@
+"""What the hosts of a client share: keys that were read, known_hosts, the agent."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Sequence
+
+from pssh import private_key
+from pssh.clients.base.agent import Agent
+from pssh.clients.base.host_keys import KnownHosts
+from pssh.private_key import KeyFile
+
+Path = str | os.PathLike[str]
+
+
+class Resources:
+    """Reads once what every host needs."""
+
+    __slots__ = ("_agent", "_keys", "_known_hosts", "_login")
+
+    def __init__(self) -> None:
+        self._keys: dict[object, KeyFile] = {}
+        self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
+        self._agent: Agent | None = None
+        self._login: str | None = None
+
+    def key(self, key: str | bytes | os.PathLike[str]) -> KeyFile:
+        """Return a private key.
+
+        :raises PKeyFileError: when the file is missing or is no private key.
+        """
+        found = self._keys.get(key)
+        if found is None:
+            found = self._keys[key] = private_key.load(key)
+        return found
+
+    def known_hosts(self, paths: Path | Sequence[Path]) -> KnownHosts:
+        """Return the store for some known_hosts files."""
+        several = [paths] if isinstance(paths, str | os.PathLike) else paths
+        names = tuple(os.fspath(path) for path in several)
+        found = self._known_hosts.get(names)
+        if found is None:
+            found = self._known_hosts[names] = KnownHosts(names)
+        return found
+
+    def agent(self) -> Agent | None:
+        """Return the user's agent, ``None`` when there is none."""
+        path = os.environ.get("SSH_AUTH_SOCK")
+        if not path:
+            return None
+        if self._agent is None or self._agent.path != path:
+            self._agent = Agent(path)
+        return self._agent
+
+    def login_user(self) -> str:
+        """Return the name of the user who runs this."""
+        if self._login is None:
+            self._login = getpass.getuser()
+        return self._login

@@ -1,0 +1,215 @@
+"""The seam: what a protocol library has to offer. Everything above is written once.
+
+No method here waits. Where the network has to do something first, a method returns
+:data:`WOULD_BLOCK`, and is called again with the same arguments when the socket is ready in
+the direction that :meth:`Session.directions` names. Errors of a library become ours in the
+implementation, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    import socket
+
+
+class _WouldBlock(enum.Enum):
+    WOULD_BLOCK = enum.auto()
+
+
+WOULD_BLOCK: Final = _WouldBlock.WOULD_BLOCK
+WouldBlock = Literal[_WouldBlock.WOULD_BLOCK]
+
+STDOUT: Final = 0
+STDERR: Final = 1
+"""SSH_EXTENDED_DATA_STDERR (RFC 4254 section 5.2)."""
+
+READ: Final = 1
+WRITE: Final = 2
+
+
+class AuthResult(enum.Enum):
+    """What a server says of an attempt to authenticate (RFC 4252 section 5.1)."""
+
+    SUCCESS = enum.auto()
+    FAILURE = enum.auto()
+    #: The method was accepted as far as can be told, and the server wants another one too.
+    MAYBE_PARTIAL = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a command ended (RFC 4254 section 6.10); both unset: the server did not say."""
+
+    status: int | None = None
+    #: Without the ``SIG`` prefix.
+    signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithms:
+    """Names to offer, best first; ``None`` is what the implementation prefers."""
+
+    ciphers: Sequence[str] | None = None
+    macs: Sequence[str] | None = None
+    kex: Sequence[str] | None = None
+    host_keys: Sequence[str] | None = None
+    compress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A private key that the library signs with.
+
+    ``public`` is its public half, as in a ``.pub`` file, where that is known without
+    decrypting: a server that refuses the key is then found out without the cost.
+    """
+
+    data: bytes
+    passphrase: str
+    encrypted: bool
+    public: bytes | None = None
+
+
+class Signer(Protocol):
+    """Signs with a key that somebody else holds, such as an agent."""
+
+    blob: bytes
+
+    def sign(self, data: bytes) -> bytes | WouldBlock | None:
+        """Return the signature's bytes (without the algorithm), ``None`` when refused."""
+
+
+class Channel(ABC):
+    """A channel of a session (RFC 4254 section 5).
+
+    :ivar owner: weakly, what runs on the channel; ``None`` while nothing does.
+    """
+
+    __slots__ = ("__weakref__", "owner")
+
+    owner: Callable[[], Any] | None
+
+    def __init__(self) -> None:
+        self.owner = None
+
+    @abstractmethod
+    def request_exec(self, command: bytes) -> WouldBlock | None:
+        """Start a command.
+
+        :raises SessionError: when the server refuses.
+        """
+
+    @abstractmethod
+    def request_environment(self, name: str, value: str) -> WouldBlock | None:
+        """Set an environment variable.
+
+        :raises SessionError: when the server refuses.
+        """
+
+    @abstractmethod
+    def request_pty(self, term: str, columns: int, rows: int) -> WouldBlock | None:
+        """Ask for a pseudo terminal.
+
+        :raises SessionError: when the server refuses.
+        """
+
+    @abstractmethod
+    def request_signal(self, name: str) -> WouldBlock | None:
+        """Deliver a signal (named without ``SIG``) to the command. There is no answer."""
+
+    @abstractmethod
+    def read(self, stream: int, size: int) -> bytes | WouldBlock:
+        """Return up to so many bytes of a stream; ``b""`` at its end."""
+
+    @abstractmethod
+    def read_arrived(self, stream: int, size: int) -> bytes:
+        """Return what had arrived before the connection was lost, without the network."""
+
+    @abstractmethod
+    def write(self, data: bytes | memoryview) -> int | WouldBlock:
+        """Send what the window allows of the data and return how many bytes that was."""
+
+    @abstractmethod
+    def send_eof(self) -> WouldBlock | None:
+        """Say that nothing more will be written."""
+
+    @abstractmethod
+    def at_eof(self) -> bool:
+        """Whether the server has sent EOF and everything before it has been read."""
+
+    @abstractmethod
+    def wait_closed(self) -> WouldBlock | None:
+        """Return once the server has closed the channel. Only after :meth:`at_eof`."""
+
+    @abstractmethod
+    def exit_status(self) -> ExitStatus:
+        """How the command ended, as far as the server has said."""
+
+    @abstractmethod
+    def close(self) -> WouldBlock | None:
+        """Close this side of the channel."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give back what the library holds. Nothing else may be called afterwards."""
+
+
+class Session(ABC):
+    """An SSH connection over a socket: transport and authentication (RFC 4253, RFC 4252)."""
+
+    __slots__ = ("__weakref__",)
+
+    @abstractmethod
+    def handshake(self, sock: socket.socket) -> WouldBlock | None:
+        """Exchange versions and keys over a connected, non-blocking socket."""
+
+    @abstractmethod
+    def host_key(self) -> tuple[str, bytes]:
+        """The type and the blob of the server's host key. After the handshake."""
+
+    @abstractmethod
+    def auth_methods(self, user: str) -> tuple[str, ...] | WouldBlock:
+        """Ask which methods may continue; empty when the user is authenticated already."""
+
+    @abstractmethod
+    def auth_private_key(self, user: str, key: PrivateKey) -> AuthResult | WouldBlock:
+        """Try a private key.
+
+        :raises PKeyFileError: when the key cannot be used: not a key, or a wrong passphrase.
+        """
+
+    @abstractmethod
+    def auth_signer(self, user: str, signer: Signer) -> AuthResult | WouldBlock:
+        """Try a key that a signer holds."""
+
+    @abstractmethod
+    def auth_password(self, user: str, password: str) -> AuthResult | WouldBlock:
+        """Try a password."""
+
+    @abstractmethod
+    def auth_keyboard_interactive(
+        self, user: str, answer: Callable[[str], str]
+    ) -> AuthResult | WouldBlock:
+        """Try keyboard-interactive (RFC 4256); ``answer`` maps each prompt to its answer."""
+
+    @abstractmethod
+    def open_session(self) -> Channel | WouldBlock:
+        """Open a session channel. One at a time: a call continues the one that has begun."""
+
+    @abstractmethod
+    def send_keepalive(self) -> None:
+        """Ask the server for a sign of life. Only while the socket is writable."""
+
+    @abstractmethod
+    def directions(self) -> int:
+        """What the last call that would have blocked waits for: ``READ`` and/or ``WRITE``."""
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Say goodbye if that is possible at once, and shut the connection down."""

@@ -1,0 +1,138 @@
+"""libssh2's channel behind the seam."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ssh2.error_codes import LIBSSH2_ERROR_EAGAIN
+from ssh2.exceptions import SSH2Error
+
+from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock
+from pssh.clients.native import libssh2
+from pssh.clients.native.errors import error_for_code
+from pssh.exceptions import InvalidAPIUseError, SessionError
+
+if TYPE_CHECKING:
+    from ssh2.channel import Channel as RawChannel
+
+    from pssh.clients.native.session import NativeSession
+
+_DEFAULT_PTY_SIZE = (80, 24)
+
+
+class NativeChannel(Channel):
+    """A channel of :class:`pssh.clients.native.session.NativeSession`."""
+
+    __slots__ = ("_marked", "_raw", "_session")
+
+    def __init__(self, session: NativeSession, raw: RawChannel) -> None:
+        super().__init__()
+        self._session = session
+        self._raw: RawChannel | None = raw
+        self._marked = libssh2.mark_exit_status_unknown(raw)
+
+    @property
+    def _open(self) -> RawChannel:
+        if self._raw is None:
+            raise SessionError(
+                "The channel to host %s has been closed",
+                self._session.host,
+                host=self._session.host,
+                port=self._session.port,
+            )
+        return self._raw
+
+    def _done(self, code: int) -> WouldBlock | None:
+        return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else None
+
+    def request_exec(self, command: bytes) -> WouldBlock | None:
+        try:
+            return self._done(self._open.execute(command))
+        except SSH2Error as ex:
+            raise self._session.error(ex, "start a command") from ex
+
+    def request_environment(self, name: str, value: str) -> WouldBlock | None:
+        try:
+            return self._done(self._open.setenv(name, value))
+        except SSH2Error as ex:
+            doing = f"set environment variable {name} (sshd_config: AcceptEnv)"
+            raise self._session.error(ex, doing) from ex
+
+    def request_pty(self, term: str, columns: int, rows: int) -> WouldBlock | None:
+        raw = self._open
+        try:
+            if (columns, rows) == _DEFAULT_PTY_SIZE:
+                return self._done(raw.pty(term))
+            code = libssh2.request_pty(raw, term, columns, rows)
+            if code is None:
+                raise InvalidAPIUseError(
+                    "pty_size is not possible with this build of ssh2-python (host %s)",
+                    self._session.host,
+                )
+            error = error_for_code(code)
+            if error is not None:
+                raise error
+            return self._done(code)
+        except SSH2Error as ex:
+            raise self._session.error(ex, "get a pseudo terminal") from ex
+
+    def request_signal(self, name: str) -> WouldBlock | None:
+        try:
+            return self._done(self._open.signal(name))
+        except SSH2Error as ex:
+            raise self._session.error(ex, f"send signal {name}") from ex
+
+    def read(self, stream: int, size: int) -> bytes | WouldBlock:
+        code, data = self._open.read_ex(size, stream)
+        if code >= 0:
+            return bytes(data)
+        if code == LIBSSH2_ERROR_EAGAIN:
+            return WOULD_BLOCK
+        error = error_for_code(code) or SSH2Error()
+        # Whatever stops a read (not an ended stream, which is no error) stopped the transport.
+        raise self._session.lost(error) from error
+
+    def read_arrived(self, stream: int, size: int) -> bytes:
+        if self._raw is None:
+            return b""
+        self._session.silence_socket()
+        code, data = self._raw.read_ex(size, stream)
+        return bytes(data) if code > 0 else b""
+
+    def write(self, data: bytes | memoryview) -> int | WouldBlock:
+        try:
+            code, written = self._open.write(bytes(data))
+        except SSH2Error as ex:
+            raise self._session.error(ex, "write to the command") from ex
+        # With the rest still to come the caller writes on at once: a packet that is partly
+        # sent is finished by that, before anybody else's turn.
+        if written == 0 and code == LIBSSH2_ERROR_EAGAIN:
+            return WOULD_BLOCK
+        return int(written)
+
+    def send_eof(self) -> WouldBlock | None:
+        try:
+            return self._done(self._open.send_eof())
+        except SSH2Error as ex:
+            raise self._session.error(ex, "end the standard input") from ex
+
+    def at_eof(self) -> bool:
+        return bool(self._open.eof())
+
+    def wait_closed(self) -> WouldBlock | None:
+        try:
+            return self._done(self._open.wait_closed())
+        except SSH2Error as ex:
+            raise self._session.lost(ex) from ex
+
+    def exit_status(self) -> ExitStatus:
+        return libssh2.exit_status(self._open, self._marked)
+
+    def close(self) -> WouldBlock | None:
+        try:
+            return self._done(self._open.close())
+        except SSH2Error as ex:
+            raise self._session.error(ex, "close the channel") from ex
+
+    def release(self) -> None:
+        self._raw = None

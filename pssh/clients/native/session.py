@@ -1,0 +1,362 @@
+"""libssh2's session behind the seam."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from ssh2 import session as ssh2_session
+from ssh2.error_codes import (
+    LIBSSH2_ERROR_AUTHENTICATION_FAILED,
+    LIBSSH2_ERROR_EAGAIN,
+    LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
+)
+from ssh2.exceptions import (
+    AuthenticationError as RawAuthenticationError,
+)
+from ssh2.exceptions import (
+    BannerRecvError,
+    BannerSendError,
+    KexFailureError,
+    KeyExchangeError,
+    PublickeyUnverifiedError,
+    SocketDisconnectError,
+    SSH2Error,
+)
+
+from pssh.clients.base import algorithms
+from pssh.clients.base.seam import (
+    READ,
+    WOULD_BLOCK,
+    WRITE,
+    Algorithms,
+    AuthResult,
+    Channel,
+    PrivateKey,
+    Session,
+    Signer,
+    WouldBlock,
+)
+from pssh.clients.native import libssh2
+from pssh.clients.native.channel import NativeChannel
+from pssh.clients.native.errors import TRANSPORT_ERRORS, describe, error_for_code, translate
+from pssh.exceptions import ConnectionLostError, PKeyFileError, PSSHError, SSHError
+
+#: Not key exchange methods but signs that we understand an extension (RFC 8308, and the
+#: answer to CVE-2023-48795). libssh2 stops sending them when it is given a list without them.
+_KEX_EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
+
+_METHODS = {
+    "kex_algorithms": ssh2_session.LIBSSH2_METHOD_KEX,
+    "host_key_algorithms": ssh2_session.LIBSSH2_METHOD_HOSTKEY,
+    "ciphers": ssh2_session.LIBSSH2_METHOD_CRYPT_CS,
+    "macs": ssh2_session.LIBSSH2_METHOD_MAC_CS,
+}
+
+
+@cache
+def supported_algorithms(setting: str) -> tuple[str, ...]:
+    """Return the names that libssh2 knows for a setting such as ``"ciphers"``."""
+    names = ssh2_session.Session().supported_algs(_METHODS[setting])
+    return tuple(name for name in names if name not in _KEX_EXTENSIONS)
+
+
+class NativeSession(Session):
+    """A session of libssh2.
+
+    :param host: the host, for messages.
+    :param port: its port.
+    :param offered: the algorithms to offer.
+    """
+
+    __slots__ = ("_callback", "_channels", "_raw", "_silenced", "_sock", "host", "port")
+
+    def __init__(self, host: str, port: int, offered: Algorithms) -> None:
+        self.host = host
+        self.port = port
+        self._raw = ssh2_session.Session()
+        self._sock: socket.socket | None = None
+        self._channels: list[weakref.ref[NativeChannel]] = []
+        self._callback: object = None
+        self._silenced = False
+        self._raw.set_blocking(False)
+        # One question each time that it is asked for: the pace is the caller's (2 seconds is
+        # the shortest that libssh2 takes).
+        self._raw.keepalive_config(True, 2)
+        self._offer(offered)
+
+    def _offer(self, offered: Algorithms) -> None:
+        prefer = self._raw.method_pref
+        known = supported_algorithms
+        kex = algorithms.choose(offered.kex, algorithms.KEX, known("kex_algorithms"))
+        prefer(ssh2_session.LIBSSH2_METHOD_KEX, _list([*kex, *_KEX_EXTENSIONS]))
+        host_keys = algorithms.choose(
+            offered.host_keys, algorithms.HOST_KEYS, known("host_key_algorithms")
+        )
+        prefer(ssh2_session.LIBSSH2_METHOD_HOSTKEY, _list(host_keys))
+        ciphers = algorithms.choose(offered.ciphers, algorithms.CIPHERS, known("ciphers"))
+        prefer(ssh2_session.LIBSSH2_METHOD_CRYPT_CS, _list(ciphers))
+        prefer(ssh2_session.LIBSSH2_METHOD_CRYPT_SC, _list(ciphers))
+        macs = algorithms.choose(offered.macs, algorithms.MACS, known("macs"))
+        prefer(ssh2_session.LIBSSH2_METHOD_MAC_CS, _list(macs))
+        prefer(ssh2_session.LIBSSH2_METHOD_MAC_SC, _list(macs))
+        if offered.compress:
+            self._raw.flag(ssh2_session.LIBSSH2_FLAG_COMPRESS, True)
+            compression = _list(algorithms.COMPRESSION)
+            prefer(ssh2_session.LIBSSH2_METHOD_COMP_CS, compression)
+            prefer(ssh2_session.LIBSSH2_METHOD_COMP_SC, compression)
+
+    # Errors
+
+    def error(self, error: Exception, doing: str) -> PSSHError:
+        """Make one of our errors of one of libssh2's."""
+        return translate(self._raw, error, self.host, self.port, doing)
+
+    def lost(self, error: Exception) -> ConnectionLostError:
+        """Make the error for a transport that stopped, whatever libssh2 calls it."""
+        translated = self.error(error, "")
+        if isinstance(translated, ConnectionLostError):
+            return translated
+        return ConnectionLostError(
+            "The connection to host %s:%s was lost: %s",
+            self.host,
+            self.port,
+            describe(self._raw, error),
+            host=self.host,
+            port=self.port,
+        )
+
+    # Transport
+
+    def handshake(self, sock: socket.socket) -> WouldBlock | None:
+        self._sock = sock
+        try:
+            code = self._raw.handshake(sock)
+        except SSH2Error as ex:
+            raise self._handshake_error(ex) from ex
+        return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else None
+
+    def _handshake_error(self, error: SSH2Error) -> PSSHError:
+        reason = describe(self._raw, error)
+        if isinstance(error, BannerRecvError | BannerSendError):
+            message = "Host %s:%s is not an SSH server, or closed the connection: %s"
+            return ConnectionLostError(
+                message, self.host, self.port, reason, host=self.host, port=self.port
+            )
+        # The same code stands for a server that hung up in the middle: its text tells.
+        if isinstance(error, KexFailureError | KeyExchangeError) and "exchange" in reason.lower():
+            if self._hung_up():
+                error = SocketDisconnectError()
+            else:
+                return SSHError(
+                    "No common algorithm with host %s:%s (key exchange, host key, cipher or "
+                    "MAC; settings kex_algorithms, host_key_algorithms, ciphers, macs): %s",
+                    self.host,
+                    self.port,
+                    reason,
+                    host=self.host,
+                    port=self.port,
+                )
+        return self.error(error, "agree on keys")
+
+    def _hung_up(self) -> bool:
+        assert self._sock is not None
+        try:
+            return self._sock.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def host_key(self) -> tuple[str, bytes]:
+        try:
+            blob, _ = self._raw.hostkey()
+        except SSH2Error as ex:
+            raise self.error(ex, "read the host key") from ex
+        length = int.from_bytes(blob[:4], "big")
+        return blob[4 : 4 + length].decode("ascii", "replace"), blob
+
+    def send_keepalive(self) -> None:
+        try:
+            self._raw.keepalive_send()
+        except SSH2Error as ex:
+            raise self.lost(ex) from ex
+
+    def directions(self) -> int:
+        blocked = self._raw.block_directions()
+        directions = 0
+        if blocked & ssh2_session.LIBSSH2_SESSION_BLOCK_INBOUND:
+            directions |= READ
+        if blocked & ssh2_session.LIBSSH2_SESSION_BLOCK_OUTBOUND:
+            directions |= WRITE
+        return directions
+
+    # Authentication
+
+    def auth_methods(self, user: str) -> tuple[str, ...] | WouldBlock:
+        try:
+            methods = self._raw.userauth_list(user)
+        except SSH2Error as ex:
+            raise self.error(ex, "ask for the authentication methods") from ex
+        if methods:
+            return tuple(methods)
+        if self._raw.userauth_authenticated():
+            return ()
+        code = self._raw.last_errno()
+        if code == LIBSSH2_ERROR_EAGAIN:
+            return WOULD_BLOCK
+        raise self.lost(error_for_code(code) or SSH2Error())
+
+    def auth_private_key(self, user: str, key: PrivateKey) -> AuthResult | WouldBlock:
+        try:
+            code = self._raw.userauth_publickey_frommemory(
+                user, key.data, key.passphrase, key.public
+            )
+        except SSH2Error as ex:
+            return self._refused(ex, key_file=True)
+        return self._accepted(code)
+
+    def auth_signer(self, user: str, signer: Signer) -> AuthResult | WouldBlock:
+        # libssh2 keeps no reference to the callback, and may call it again until it is done.
+        self._callback = libssh2.SIGN_CALLBACK(_sign_function(signer))
+        code = libssh2.userauth_publickey(self._raw, user, signer.blob, self._callback)
+        if code is None:
+            return AuthResult.FAILURE
+        error = error_for_code(code)
+        if error is not None:
+            return self._refused(error)
+        return self._accepted(code)
+
+    def auth_password(self, user: str, password: str) -> AuthResult | WouldBlock:
+        try:
+            code = self._raw.userauth_password(user, password)
+        except SSH2Error as ex:
+            return self._refused(ex)
+        return self._accepted(code)
+
+    def auth_keyboard_interactive(
+        self, user: str, answer: Callable[[str], str]
+    ) -> AuthResult | WouldBlock:
+        def answers(_name: bytes, _instruction: bytes, prompts: list[str | bytes]) -> list[bytes]:
+            return [answer(_text(prompt)).encode() for prompt in prompts]
+
+        try:
+            code = self._raw.userauth_keyboardinteractive_callback(user, answers)
+        except SSH2Error as ex:
+            return self._refused(ex)
+        return self._accepted(code)
+
+    def _accepted(self, code: int) -> AuthResult | WouldBlock:
+        return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else AuthResult.SUCCESS
+
+    def _refused(self, error: Exception, *, key_file: bool = False) -> AuthResult:
+        if isinstance(error, TRANSPORT_ERRORS):
+            raise self.lost(error) from error
+        code = self._raw.last_errno()
+        if isinstance(error, PublickeyUnverifiedError):
+            if "Waiting" in describe(self._raw, error):
+                raise self.lost(SocketDisconnectError()) from error
+            # The server accepted the key and then not the signature: with a right signature
+            # that means that it wants another method too.
+            return AuthResult.MAYBE_PARTIAL
+        if isinstance(error, RawAuthenticationError) or code in (
+            LIBSSH2_ERROR_AUTHENTICATION_FAILED,
+            LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
+        ):
+            return AuthResult.FAILURE
+        if key_file:
+            raise PKeyFileError(
+                "The private key cannot be used for host %s: %s (is it a private key, and is "
+                "password its passphrase?)",
+                self.host,
+                describe(self._raw, error),
+                host=self.host,
+                port=self.port,
+            ) from error
+        raise self.error(error, "authenticate") from error
+
+    # Channels
+
+    def open_session(self) -> Channel | WouldBlock:
+        try:
+            raw = self._raw.open_session()
+        except SSH2Error as ex:
+            raise self.error(ex, "open a session") from ex
+        if raw == LIBSSH2_ERROR_EAGAIN:
+            return WOULD_BLOCK
+        channel = NativeChannel(self, raw)
+        self._channels = [ref for ref in self._channels if ref() is not None]
+        self._channels.append(weakref.ref(channel))
+        return channel
+
+    # The end
+
+    def silence_socket(self) -> None:
+        """After a loss: let the library read what it has, and nothing from the network.
+
+        libssh2 asks the socket before it hands out what it has queued, and a socket that is
+        at its end makes it keep that back.
+        """
+        if self._silenced or self._sock is None:
+            return
+        self._silenced = True
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        os.dup2(ours.fileno(), self._sock.fileno(), inheritable=False)
+        ours.close()
+        # The other end stays open as long as ours does not matter: reads would block.
+        self._callback = theirs
+
+    def disconnect(self) -> None:
+        with contextlib.suppress(SSH2Error):
+            self._raw.disconnect()
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+        # libssh2 tries to send when it frees a channel. All of them go now, while the
+        # descriptor is still ours: later it may belong to somebody else's connection.
+        for ref in self._channels:
+            channel = ref()
+            if channel is not None:
+                channel.release()
+        self._channels.clear()
+        self._callback = None
+
+
+def _sign_function(signer: Signer) -> Callable[..., int]:
+    """Make the C callback that has a signer sign."""
+
+    def sign(
+        _session: int,
+        signature: object,
+        signature_length: object,
+        data: int,
+        data_length: int,
+        _abstract: int,
+    ) -> int:
+        try:
+            made = signer.sign(ctypes.string_at(data, data_length))
+            if made is WOULD_BLOCK:
+                return int(LIBSSH2_ERROR_EAGAIN)
+            if made is None:
+                return int(LIBSSH2_ERROR_AUTHENTICATION_FAILED)
+            signature[0] = libssh2.allocate(made)  # type: ignore[index]
+            signature_length[0] = len(made)  # type: ignore[index]
+        except Exception:  # noqa: BLE001 (none can pass through C)
+            return int(LIBSSH2_ERROR_AUTHENTICATION_FAILED)
+        return 0
+
+    return sign
+
+
+def _list(names: Sequence[str]) -> str:
+    return ",".join(names)
+
+
+def _text(prompt: str | bytes) -> str:
+    return prompt.decode("utf-8", "replace") if isinstance(prompt, bytes) else prompt

@@ -1,0 +1,203 @@
+"""A stream's bytes between the reader and the consumer, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import deque
+from collections.abc import Iterator
+from typing import IO
+
+from gevent.event import Event
+
+from pssh.clients.base.threads import in_thread
+
+#: A segment of what did not fit into memory is deleted as soon as it has been read, so
+#: that a consumer which keeps pace with the command needs no more disk than this.
+SEGMENT_SIZE = 64 * 1024 * 1024
+CHUNK_SIZE = 256 * 1024
+
+
+class _Segment:
+    """An unnamed temporary file that is written once and read once, in order.
+
+    Reads and writes name their offset, because they run in threads at the same time.
+    """
+
+    __slots__ = ("_file", "read_at", "size", "writing")
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by close)
+        self.size = 0
+        self.read_at = 0
+        self.writing = False
+
+    def append(self, data: bytes) -> None:
+        view, offset = memoryview(data), self.size
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            offset += written
+            view = view[written:]
+        self.size = offset
+
+    def take(self) -> bytes:
+        count = min(CHUNK_SIZE, self.size - self.read_at)
+        data = os.pread(self._file.fileno(), count, self.read_at)
+        self.read_at += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class ConcurrentRWBuffer:
+    """Chunks of bytes that one greenlet writes and another takes.
+
+    What is taken is freed. Up to ``limit`` bytes stay in memory; then, by ``overflow``,
+    either the rest goes to unnamed temporary files and comes back in order (``"file"``), or
+    :attr:`full` says that the writer has to wait (``"block"``).
+
+    :param limit: bytes that stay in memory.
+    :param overflow: ``"file"`` or ``"block"``.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_data_waiter",
+        "_segments",
+        "_size",
+        "_space_waiter",
+        "eof",
+        "error",
+        "limit",
+        "overflow",
+    )
+
+    def __init__(self, limit: int = 1024 * 1024, overflow: str = "file") -> None:
+        self.limit = limit
+        self.overflow = overflow
+        self._chunks: deque[bytes] = deque()
+        self._segments: deque[_Segment] = deque()
+        self._size = 0
+        # Made when somebody has to wait: most buffers of most commands never need them.
+        self._data_waiter: Event | None = None
+        self._space_waiter: Event | None = None
+        self.eof = False
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append a chunk.
+
+        :raises OSError: when the temporary files have no more room.
+        """
+        if self._segments or (
+            self._size and self._size + len(data) > self.limit and self.overflow == "file"
+        ):
+            self._spill(data)
+        else:
+            self._chunks.append(data)
+            self._size += len(data)
+        if self._data_waiter is not None:
+            self._data_waiter.set()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """No more chunks. With an error, the stream was cut off rather than complete."""
+        self.eof = True
+        self.error = error
+        if self._data_waiter is not None:
+            self._data_waiter.set()
+        if self._space_waiter is not None:
+            self._space_waiter.set()
+
+    def discard(self) -> None:
+        """Forget what nobody will take any more."""
+        self._chunks.clear()
+        self._size = 0
+        while self._segments:
+            self._segments.popleft().close()
+
+    @property
+    def full(self) -> bool:
+        """Whether a writer that holds the remote side back has to wait."""
+        return self.overflow == "block" and self._size >= self.limit and not self.eof
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a consumer should have its turn before more is read."""
+        return self._data_waiter is not None and self._size >= self.limit // 2
+
+    def __len__(self) -> int:
+        """Bytes that have been written and not been taken."""
+        return self._size + sum(s.size - s.read_at for s in self._segments)
+
+    def take(self) -> bytes | None:
+        """Return the next chunk, or ``None`` where there is none at the moment."""
+        if self._chunks:
+            data = self._chunks.popleft()
+            self._size -= len(data)
+            if self._space_waiter is not None and self._size < self.limit:
+                self._space_waiter.set()
+            return data
+        if self._available():
+            return self._unspill()
+        return None
+
+    def read(self) -> Iterator[bytes]:
+        """Iterate over the chunks that are here, without waiting for more."""
+        while (data := self.take()) is not None:
+            yield data
+
+    def wait_for_data(self) -> None:
+        """Wait until there is a chunk to take, or none will come."""
+        if self._data_waiter is None:
+            self._data_waiter = Event()
+        while not self._available() and not self.eof:
+            self._data_waiter.clear()
+            self._data_waiter.wait()
+
+    def wait_for_space(self) -> None:
+        """Wait until the buffer is not :attr:`full` any more."""
+        if self._space_waiter is None:
+            self._space_waiter = Event()
+        while self.full:
+            self._space_waiter.clear()
+            self._space_waiter.wait()
+
+    def _available(self) -> bool:
+        return bool(self._chunks) or any(s.size > s.read_at for s in self._segments)
+
+    def _spill(self, data: bytes) -> None:
+        if not self._segments or self._segments[-1].size >= SEGMENT_SIZE:
+            self._segments.append(in_thread(_Segment))
+        segment = self._segments[-1]
+        # The consumer may read everything before this write is done: it must not close then.
+        segment.writing = True
+        try:
+            in_thread(segment.append, data)
+        finally:
+            segment.writing = False
+
+    def _unspill(self) -> bytes:
+        segment = self._segments[0]
+        data = in_thread(segment.take)
+        while self._segments and self._segments[0].read_at >= self._segments[0].size:
+            if self._segments[0].writing:
+                break
+            self._segments.popleft().close()
+        return data
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Iterate over chunks until the end, waiting for each.
+
+        :raises Exception: what :meth:`close` was given, after the last chunk.
+        """
+        while True:
+            data = self.take()
+            if data is not None:
+                yield data
+                continue
+            if self.eof:
+                if self.error is not None:
+                    raise self.error
+                return
+            self.wait_for_data()

@@ -1,0 +1,244 @@
+"""The settings of a host: each declared once, with its default and its check. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pssh.constants import DEFAULT_PORT, DEFAULT_RETRIES, RETRY_DELAY
+from pssh.exceptions import InvalidAPIUseError
+
+HOST_KEY_POLICIES = ("strict", "accept-new", "ignore")
+BUFFER_OVERFLOWS = ("file", "block")
+
+#: Where OpenSSH looks for host keys (ssh_config(5), UserKnownHostsFile, GlobalKnownHostsFile).
+KNOWN_HOSTS_FILES = (
+    "~/.ssh/known_hosts",
+    "~/.ssh/known_hosts2",
+    "/etc/ssh/ssh_known_hosts",
+    "/etc/ssh/ssh_known_hosts2",
+)
+
+Check = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _port(value: Any) -> bool:
+    return _integer(value) and 0 < value < 65536
+
+
+def _names(value: Any) -> bool:
+    """Algorithm names: the list ends up comma separated in one packet (RFC 4251 section 6)."""
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str | bytes)
+        and bool(value)
+        and all(_text(name) and "," not in name for name in value)
+    )
+
+
+def _key(value: Any) -> bool:
+    return isinstance(value, str | bytes | os.PathLike) and bool(value)
+
+
+def _paths(value: Any) -> bool:
+    if isinstance(value, str | os.PathLike):
+        return True
+    return isinstance(value, Sequence) and all(isinstance(p, str | os.PathLike) for p in value)
+
+
+def setting(default: Any, check: Check, must_be: str) -> Any:
+    """Declare a setting: unset in an object, with its default and check beside it."""
+    return dataclasses.field(
+        default=None, metadata={"default": default, "check": check, "must_be": must_be}
+    )
+
+
+@dataclasses.dataclass(slots=True)
+class HostConfig:
+    """The settings of one host. An unset one (``None``) takes the client's value.
+
+    The client's own keyword arguments build such an object too, so that everything which
+    can be said for all hosts can be said for one. ``False`` and ``0`` are values.
+
+    :raises ValueError: when a setting has a value that it cannot have.
+    """
+
+    user: str | None = setting(None, _text, "a user name")
+    port: int | None = setting(DEFAULT_PORT, _port, "a port number from 1 to 65535")
+    password: str | None = setting(None, lambda v: isinstance(v, str), "a string")
+    private_key: str | bytes | os.PathLike[str] | None = setting(
+        None, _key, "the path of a private key file, or the key itself as bytes"
+    )
+    allow_agent: bool | None = setting(True, _flag, "True or False")
+    alias: str | None = setting(None, _text, "a name")
+    num_retries: int | None = setting(
+        DEFAULT_RETRIES, lambda v: _integer(v) and v >= 1, "a number of attempts, 1 or more"
+    )
+    retry_delay: float | None = setting(
+        RETRY_DELAY, lambda v: _number(v) and v >= 0, "a number of seconds"
+    )
+    timeout: float | None = setting(
+        None, lambda v: _number(v) and v >= 0, "a number of seconds, 0 for none"
+    )
+    identity_auth: bool | None = setting(True, _flag, "True or False")
+    proxy_host: str | None = setting(None, _text, "a host name or address")
+    proxy_port: int | None = setting(None, _port, "a port number from 1 to 65535")
+    proxy_user: str | None = setting(None, _text, "a user name")
+    proxy_password: str | None = setting(None, lambda v: isinstance(v, str), "a string")
+    proxy_pkey: str | bytes | os.PathLike[str] | None = setting(
+        None, _key, "the path of a private key file, or the key itself as bytes"
+    )
+    keepalive_seconds: float | bool | None = setting(
+        60, lambda v: v is False or (_number(v) and v >= 0), "a number of seconds, or False"
+    )
+    ipv6_only: bool | None = setting(False, _flag, "True or False")
+    cert_file: str | None = setting(None, _key, "the path of a certificate")
+    auth_thread_pool: bool | None = setting(None, _flag, "True or False")
+    gssapi_auth: bool | None = setting(False, _flag, "True or False")
+    gssapi_server_identity: str | None = setting(None, _text, "a name")
+    gssapi_client_identity: str | None = setting(None, _text, "a name")
+    gssapi_delegate_credentials: bool | None = setting(False, _flag, "True or False")
+    forward_ssh_agent: bool | None = setting(False, _flag, "True or False")
+    compress: bool | None = setting(False, _flag, "True or False")
+    keyboard_interactive: bool | None = setting(False, _flag, "True or False")
+    proxy_jump: str | None = setting(None, _text, "[user@]host[:port], comma separated")
+    proxy_command: str | None = setting(None, _text, "a command")
+    host_key_policy: str | None = setting(
+        "accept-new", lambda v: v in HOST_KEY_POLICIES, f"one of {', '.join(HOST_KEY_POLICIES)}"
+    )
+    known_hosts: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = setting(
+        KNOWN_HOSTS_FILES, _paths, "the path of a known_hosts file, or a list of paths"
+    )
+    ssh_config: bool | str | os.PathLike[str] | None = setting(
+        False, lambda v: _flag(v) or _paths(v), "True, False or the path of a file"
+    )
+    ciphers: Sequence[str] | None = setting(None, _names, "a list of names")
+    macs: Sequence[str] | None = setting(None, _names, "a list of names")
+    kex_algorithms: Sequence[str] | None = setting(None, _names, "a list of names")
+    host_key_algorithms: Sequence[str] | None = setting(None, _names, "a list of names")
+    buffer_size: int | None = setting(
+        1024 * 1024, lambda v: _integer(v) and v > 0, "a number of bytes, 1 or more"
+    )
+    buffer_overflow: str | None = setting(
+        "file", lambda v: v in BUFFER_OVERFLOWS, f"one of {', '.join(BUFFER_OVERFLOWS)}"
+    )
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not field.metadata["check"](value):
+                # The value stays out of the message: it may be a secret.
+                raise ValueError(
+                    f"{field.name} must be {field.metadata['must_be']}, "
+                    f"not this {type(value).__name__}"
+                )
+        if self.auth_thread_pool is not None:
+            warnings.warn(
+                "auth_thread_pool does nothing: authentication does not block",
+                DeprecationWarning,
+                stacklevel=4,
+            )
+
+    def __repr__(self) -> str:
+        """Show what is set, without the secrets."""
+        shown = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            secret = "password" in field.name or isinstance(value, bytes)
+            shown.append(f"{field.name}={'<secret>' if secret else repr(value)}")
+        return f"HostConfig({', '.join(shown)})"
+
+    def over(self, other: HostConfig) -> HostConfig:
+        """Merge two objects: what is set here, and for what is unset what ``other`` has."""
+        return _build(lambda name, _: _first(getattr(self, name), getattr(other, name)))
+
+    def with_defaults(self) -> HostConfig:
+        """Fill in the default of every setting that is unset."""
+        return _build(lambda name, default: _first(getattr(self, name), default))
+
+    def is_set(self, name: str) -> bool:
+        """Whether a setting asks for something: neither unset, nor off, nor empty."""
+        return getattr(self, name) not in (None, False, 0)
+
+
+def _first(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
+
+
+def _build(value_of: Callable[[str, Any], Any]) -> HostConfig:
+    """Make an object from values that have been checked before."""
+    config = object.__new__(HostConfig)
+    for field in dataclasses.fields(HostConfig):
+        setattr(config, field.name, value_of(field.name, field.metadata["default"]))
+    return config
+
+
+#: What the clients' constructors call some settings differently.
+ARGUMENT_NAMES = {"pkey": "private_key", "_auth_thread_pool": "auth_thread_pool"}
+
+
+def from_arguments(
+    client: str, names: Sequence[str], args: Sequence[Any], settings: Mapping[str, Any]
+) -> HostConfig:
+    """Build the settings from the arguments of a client's constructor.
+
+    :param client: the class, for error messages.
+    :param names: what positional arguments mean, in order.
+    :param args: the positional arguments.
+    :param settings: the keyword arguments.
+    :raises TypeError: as Python does for arguments that do not exist or come twice.
+    :raises ValueError: when a setting has a value that it cannot have.
+    """
+    if len(args) > len(names):
+        raise TypeError(f"{client} takes at most {len(names)} positional settings")
+    given = dict(zip(names, args, strict=False))
+    twice = given.keys() & settings.keys()
+    if twice:
+        raise TypeError(f"{client} got multiple values for {', '.join(sorted(twice))}")
+    given.update(settings)
+    fields = {ARGUMENT_NAMES.get(name, name): value for name, value in given.items()}
+    known = {field.name for field in dataclasses.fields(HostConfig)}
+    unknown = fields.keys() - known
+    if unknown:
+        raise TypeError(f"{client} has no setting {', '.join(sorted(unknown))}")
+    return HostConfig(**fields)
+
+
+def refuse_unsupported(config: HostConfig, unsupported: Mapping[str, str], client: str) -> None:
+    """Raise for a setting that this client cannot honour, rather than ignoring it.
+
+    :param config: the settings of a host.
+    :param unsupported: setting to what to say about it.
+    :param client: what the client is called in the message.
+    :raises InvalidAPIUseError: naming the setting and the reason.
+    """
+    for name, reason in unsupported.items():
+        if config.is_set(name):
+            raise InvalidAPIUseError("%s cannot be used with %s: %s", name, client, reason)
+
+
+def names() -> list[str]:
+    """Return the settings' names, as the clients' constructors know them."""
+    called = {field: argument for argument, field in ARGUMENT_NAMES.items()}
+    return [called.get(f.name, f.name) for f in dataclasses.fields(HostConfig)]

@@ -1,0 +1,216 @@
+"""The errors of this library.
+
+Every one of them derives from :class:`PSSHError`. ``str()`` is a sentence for a
+person; ``args`` is a printf-style format followed by its values, as it was in
+parallel-ssh 2.x; ``host`` and ``port`` say which host it was, where there is one.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pssh.output import HostOutput
+
+ConnectionError = builtins.ConnectionError
+
+
+class PSSHError(Exception):
+    """Base class of every error that this library raises itself.
+
+    :param args: a printf-style format and the values for it.
+    :param host: name or address of the host that the error is about.
+    :param port: its port.
+    """
+
+    host: str | None = None
+    port: int | None = None
+
+    def __init__(self, *args: Any, host: str | None = None, port: int | None = None) -> None:
+        super().__init__(*args)
+        # An OSError among the bases picks its arguments apart; what we were given stays.
+        self.args = args
+        if host is not None:
+            self.host = host
+        if port is not None:
+            self.port = port
+
+    def __str__(self) -> str:
+        if len(self.args) > 1 and isinstance(self.args[0], str):
+            try:
+                return self.args[0] % self.args[1:]
+            except (TypeError, ValueError):
+                # The values are not for the format (user code may raise these classes too).
+                return ", ".join(str(arg) for arg in self.args)
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class UnknownHostError(PSSHError):
+    """The host's name could not be resolved to an address."""
+
+
+class NoIPv6AddressFoundError(UnknownHostError):
+    """``ipv6_only`` was asked for and the host has no IPv6 address."""
+
+
+class ConnectError(PSSHError, ConnectionError):
+    """No TCP connection to the host: unreachable, or no descriptor left for a socket.
+
+    It is a built-in :class:`ConnectionError`; ``errno`` is the system's error number.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        errno: int | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        self.errno = errno
+
+
+class ConnectRefusedError(ConnectError, ConnectionRefusedError):
+    """The host answered that nothing listens on that port."""
+
+
+class ConnectionLostError(PSSHError, ConnectionError):
+    """A connection that stood has ended: cut, reset, closed, or no longer answering."""
+
+
+class AuthenticationError(PSSHError):
+    """The server accepted none of the authentication methods that were tried."""
+
+
+class SSHError(PSSHError):
+    """The SSH protocol, or the library that speaks it, failed."""
+
+
+class SessionError(SSHError):
+    """A session (a channel of an SSH connection) could not be opened or started."""
+
+
+class HostArgumentError(PSSHError):
+    """``host_args`` or ``copy_args`` do not fit the list of hosts."""
+
+
+class HostConfigError(PSSHError):
+    """An entry of ``host_config`` is not a :class:`pssh.config.HostConfig`."""
+
+
+class SFTPError(PSSHError):
+    """An SFTP session or request failed."""
+
+
+class SFTPIOError(SFTPError):
+    """Reading or writing a remote file over SFTP failed."""
+
+
+class SCPError(PSSHError):
+    """A copy with SCP failed."""
+
+
+class ProxyError(PSSHError):
+    """The SSH server in between could not be used."""
+
+
+class Timeout(PSSHError):
+    """Something took longer than it was allowed to.
+
+    :ivar step: what was being done (``"connect"``, ``"handshake"``, ``"authenticate"``,
+        ``"open a channel"``, ``"start the command"``, ``"read"``, ``"join"``).
+    :ivar finished: after ``join``: the outputs whose commands have finished.
+    :ivar unfinished: after ``join``: the outputs whose commands have not.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        step: str | None = None,
+        finished: Sequence[HostOutput] = (),
+        unfinished: Sequence[HostOutput] = (),
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        self.step = step
+        self.finished = list(finished)
+        self.unfinished = list(unfinished)
+
+
+class PKeyFileError(PSSHError):
+    """A private key file is missing or cannot be read."""
+
+
+class ShellError(PSSHError):
+    """An interactive shell is closed, or ended by itself."""
+
+
+class InvalidAPIUseError(PSSHError):
+    """The library was asked for something that cannot work as asked."""
+
+
+class HostKeyError(SSHError):
+    """The server's host key was not accepted.
+
+    :ivar key_type: the type of the key that the server showed.
+    :ivar fingerprint: its SHA256 fingerprint, as ``ssh-keygen -l`` prints it.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        key_type: str | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        self.key_type = key_type
+        self.fingerprint = fingerprint
+
+
+class UnknownHostKeyError(HostKeyError):
+    """The host is in no known_hosts file, and ``host_key_policy`` is ``"strict"``."""
+
+
+class HostKeyMismatchError(HostKeyError):
+    """The host showed another key than the one on record, or a revoked one.
+
+    :ivar known_fingerprint: the fingerprint on record.
+    :ivar known_hosts: the file that has it.
+    :ivar line: the line of it, counted from 1.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        key_type: str | None = None,
+        fingerprint: str | None = None,
+        known_fingerprint: str | None = None,
+        known_hosts: str | None = None,
+        line: int | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port, key_type=key_type, fingerprint=fingerprint)
+        self.known_fingerprint = known_fingerprint
+        self.known_hosts = known_hosts
+        self.line = line
+
+
+# Names of the 1.x releases.
+UnknownHostException = UnknownHostError
+ConnectionErrorException = ConnectionError
+AuthenticationException = AuthenticationError
+SSHException = SSHError
+HostArgumentException = HostArgumentError
+SessionException = SessionError
+SFTPException = SFTPError
+SFTPIOException = SFTPIOError
+SCPException = SCPError
+ProxyException = ProxyError
+PKeyFileException = PKeyFileError

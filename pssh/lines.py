@@ -1,0 +1,140 @@
+"""From chunks of bytes to lines. Pure."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator
+
+
+class ByteLines:
+    """Splits chunks into lines of bytes without their ending (LF or CR LF).
+
+    Each chunk is split once, whatever the number of lines in it; what follows the last
+    line feed stays here for the next chunk.
+    """
+
+    __slots__ = ("_partial",)
+
+    def __init__(self) -> None:
+        self._partial: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Take a chunk and return the lines that it completes."""
+        if b"\n" not in chunk:
+            if chunk:
+                self._partial.append(chunk)
+            return []
+        if self._partial:
+            self._partial.append(chunk)
+            chunk = b"".join(self._partial)
+            self._partial.clear()
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if rest:
+            self._partial.append(rest)
+        if b"\r" in chunk:
+            lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
+        return lines
+
+    def finish(self) -> list[bytes]:
+        """Return the last line where it had no line feed. A lone CR at its end stays."""
+        if not self._partial:
+            return []
+        rest = b"".join(self._partial)
+        self._partial.clear()
+        return [rest]
+
+    @property
+    def pending(self) -> bool:
+        """Whether a line has begun."""
+        return bool(self._partial)
+
+
+class LineDecoder:
+    """Splits chunks into decoded lines, in an encoding that may change from line to line.
+
+    Lines are decoded when they are taken, so that one which does not decode raises and the
+    next one can still be read, and a new encoding holds from the next line on.
+
+    :param encoding: a Python codec's name, or ``None`` for lines of bytes.
+    :param errors: the codec's error handler.
+    """
+
+    __slots__ = ("_bytes", "_encoding", "_errors", "_lines", "_split", "_wide", "_wide_partial")
+
+    def __init__(self, encoding: str | None = "utf-8", errors: str = "strict") -> None:
+        self._split = ByteLines()
+        self._bytes: Iterator[bytes] = iter(())
+        self._lines: Iterator[str | bytes] = iter(())
+        self._wide: codecs.IncrementalDecoder | None = None
+        self._wide_partial = ""
+        self._encoding = encoding
+        self._errors = errors
+        self._select()
+
+    @property
+    def encoding(self) -> str | None:
+        """The codec that the next line is decoded with; ``None`` for bytes."""
+        return self._encoding
+
+    @encoding.setter
+    def encoding(self, encoding: str | None) -> None:
+        if encoding == self._encoding:
+            return
+        self._encoding = encoding
+        self._select()
+        self._lines = self._decoded(self._bytes)
+
+    @property
+    def lines(self) -> Iterator[str | bytes]:
+        """The decoded lines of what has been fed so far and not been taken."""
+        return self._lines
+
+    def feed(self, chunk: bytes) -> None:
+        """Add a chunk. Only when the lines so far have been taken."""
+        if self._wide is not None:
+            self._feed_wide(chunk, final=False)
+            return
+        self._bytes = iter(self._split.feed(chunk))
+        self._lines = self._decoded(self._bytes)
+
+    def finish(self) -> None:
+        """No more chunks: the last line is complete as it is."""
+        if self._wide is not None:
+            self._feed_wide(b"", final=True)
+            return
+        self._bytes = iter(self._split.finish())
+        self._lines = self._decoded(self._bytes)
+
+    def _select(self) -> None:
+        """Choose how to split: a codec in which LF is not one byte is decoded first."""
+        self._wide = None
+        if self._encoding is None:
+            return
+        codec = codecs.lookup(self._encoding)
+        if "a\n".encode(self._encoding) != b"a\n":
+            self._wide = codec.incrementaldecoder(self._errors)
+
+    def _decoded(self, lines: Iterator[bytes]) -> Iterator[str | bytes]:
+        if self._encoding is None:
+            return lines
+        return map(self._decode_function(), lines)
+
+    def _decode_function(self) -> Callable[[bytes], str]:
+        encoding, errors = self._encoding or "utf-8", self._errors
+        if errors == "strict" and encoding.lower() in ("utf-8", "utf8"):
+            return bytes.decode  # The common case, without a Python function for each line.
+        return lambda line: line.decode(encoding, errors)
+
+    def _feed_wide(self, chunk: bytes, *, final: bool) -> None:
+        assert self._wide is not None
+        text = self._wide_partial + self._wide.decode(chunk, final)
+        lines = text.split("\n")
+        self._wide_partial = "" if final else lines.pop()
+        if final and not lines[-1]:
+            lines.pop()
+        self._lines = iter(_without_carriage_returns(lines))
+
+
+def _without_carriage_returns(lines: Iterable[str]) -> list[str]:
+    return [line[:-1] if line.endswith("\r") else line for line in lines]

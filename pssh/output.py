@@ -1,0 +1,340 @@
+"""What a command on a host prints, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gevent
+
+from pssh.clients.reader import ConcurrentRWBuffer
+from pssh.exceptions import SessionError, Timeout
+from pssh.lines import LineDecoder
+
+if TYPE_CHECKING:
+    from pssh.clients.base.command import Command
+    from pssh.clients.base.seam import Channel
+    from pssh.clients.base.single import BaseSSHClient, Stdin
+
+Line = str | bytes
+
+
+class BufferData(NamedTuple):
+    """A stream: who reads it, and where its bytes wait."""
+
+    reader: Any
+    rw_buffer: ConcurrentRWBuffer
+
+
+class HostOutputBuffers(NamedTuple):
+    """The streams of a command."""
+
+    stdout: BufferData
+    stderr: BufferData
+
+
+class LineReader:
+    """Iterates over the lines of a stream, as they come.
+
+    Lines that were read are gone. Iteration can be interrupted, also by a time-out, and
+    goes on where it stopped. It ends when the command has finished.
+
+    :param buffer: where the stream's bytes come in.
+    :param decoder: splits them.
+    :param host: the host, for messages.
+    :param port: its port.
+    :param keep: kept alive as long as the lines can be read.
+    """
+
+    __slots__ = ("_buffer", "_decoder", "_finished", "_host", "_keep", "_port", "read_timeout")
+
+    def __init__(
+        self,
+        buffer: ConcurrentRWBuffer,
+        decoder: LineDecoder,
+        host: str,
+        port: int | None,
+        keep: object = None,
+    ) -> None:
+        self._buffer = buffer
+        self._decoder = decoder
+        self._host = host
+        self._port = port
+        self._keep = keep
+        self._finished = False
+        self.read_timeout: float | None = None
+
+    @property
+    def decoder(self) -> LineDecoder:
+        """What splits and decodes."""
+        return self._decoder
+
+    def __iter__(self) -> Iterator[Line]:
+        # A generator is the fastest that Python offers for each single line.
+        while True:
+            yield from self._decoder.lines
+            if not self._next_chunk():
+                return
+
+    def __next__(self) -> Line:
+        for line in self:
+            return line
+        raise StopIteration
+
+    def _next_chunk(self) -> bool:
+        """Feed the decoder with what comes next; false when nothing will come."""
+        if self._finished:
+            self._raise_cut_off()
+            return False
+        data = self._buffer.take()
+        while data is None and not self._buffer.eof:
+            self._wait()
+            data = self._buffer.take()
+        if data is None:
+            self._finished = True
+            self._decoder.finish()
+        else:
+            self._decoder.feed(data)
+        return True
+
+    def _wait(self) -> None:
+        if not self.read_timeout:
+            self._buffer.wait_for_data()
+            return
+        with gevent.Timeout(self.read_timeout, False):
+            self._buffer.wait_for_data()
+            return
+        raise Timeout(
+            "Host %s:%s sent no output for %s seconds",
+            self._host,
+            self._port,
+            self.read_timeout,
+            host=self._host,
+            port=self._port,
+            step="read",
+        )
+
+    def take_lines(self) -> Iterator[Line]:
+        """Iterate over the lines that are here, without waiting for more.
+
+        At the end of the stream that includes a last line without an ending.
+        """
+        while True:
+            yield from self._decoder.lines
+            if self._finished or (not self._buffer.eof and not self._has_data()):
+                return
+            self._next_chunk()
+
+    def _has_data(self) -> bool:
+        return len(self._buffer) > 0
+
+    def _raise_cut_off(self) -> None:
+        error = self._buffer.error
+        if error is not None:
+            raise error
+
+
+class _Done:
+    """Stands for a reader greenlet in :class:`BufferData`, whose interface 2.x showed."""
+
+    __slots__ = ("_command",)
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+
+    def ready(self) -> bool:
+        """Whether the stream has been read to its end."""
+        return bool(self._command.done.is_set())
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the stream has been read to its end, for so many seconds at most."""
+        self._command.done.wait(timeout)
+
+
+class HostOutput:
+    """A command on a host: its output, its input and its exit code.
+
+    :ivar host: the host.
+    :ivar alias: its alias, if it has one.
+    :ivar client: the host's client.
+    :ivar channel: the command's channel.
+    :ivar stdin: the command's standard input.
+    :ivar fully_qualified_command: the bytes that were sent.
+    :ivar buffers: where output waits until it is read.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_command",
+        "_encoding",
+        "_exception",
+        "_read_timeout",
+        "_stderr",
+        "_stdout",
+        "alias",
+        "channel",
+        "client",
+        "fully_qualified_command",
+        "host",
+        "stdin",
+    )
+
+    def __init__(
+        self,
+        host: str,
+        command: Command | None = None,
+        stdin: Stdin | None = None,
+        client: BaseSSHClient | None = None,
+        alias: str | None = None,
+        exception: BaseException | None = None,
+        encoding: str | None = "utf-8",
+        encoding_errors: str = "strict",
+        read_timeout: float | None = None,
+        fully_qualified_command: bytes | None = None,
+    ) -> None:
+        self.host = host
+        self.alias = alias
+        self.client = client
+        self.channel: Channel | None = command.channel if command is not None else None
+        self.stdin = stdin
+        self.fully_qualified_command = fully_qualified_command
+        self._command = command
+        self._exception = exception
+        self._encoding = encoding
+        self._read_timeout = read_timeout
+        self._stdout: LineReader | None = None
+        self._stderr: LineReader | None = None
+        if command is not None:
+            port = command.connection.port
+            self._stdout = LineReader(
+                command.stdout, LineDecoder(encoding, encoding_errors), host, port, client
+            )
+            self._stderr = LineReader(
+                command.stderr, LineDecoder(encoding, encoding_errors), host, port, client
+            )
+            self.read_timeout = read_timeout
+
+    @property
+    def stdout(self) -> LineReader | None:
+        """The lines of standard output; ``None`` when the command was not started."""
+        return self._stdout
+
+    @property
+    def stderr(self) -> LineReader | None:
+        """The lines of standard error; ``None`` when the command was not started."""
+        return self._stderr
+
+    @property
+    def exit_code(self) -> int | None:
+        """The command's exit status, without asking the network.
+
+        ``None`` until it has finished, and for ever where it was not started or the
+        connection was lost first. Negative: the number of the signal that killed it.
+        """
+        return self._command.exit_code if self._command is not None else None
+
+    @property
+    def exit_signal(self) -> str | None:
+        """The name of the signal that killed the command, such as ``"KILL"``."""
+        return self._command.exit_signal if self._command is not None else None
+
+    @property
+    def exception(self) -> BaseException | None:
+        """Why the command was not started, or did not come to its end."""
+        if self._exception is not None or self._command is None:
+            return self._exception
+        return self._command.error
+
+    @property
+    def finished(self) -> bool:
+        """Whether the command has ended, and all its output has come."""
+        return self._command is None or self._command.done.is_set()
+
+    @property
+    def command(self) -> Command | None:
+        """The running command."""
+        return self._command
+
+    @property
+    def encoding(self) -> str | None:
+        """How lines are decoded, from the next one on; ``None`` for bytes."""
+        return self._encoding
+
+    @encoding.setter
+    def encoding(self, encoding: str | None) -> None:
+        for reader in (self._stdout, self._stderr):
+            if reader is not None:
+                reader.decoder.encoding = encoding
+        self._encoding = encoding
+
+    @property
+    def read_timeout(self) -> float | None:
+        """Seconds without data after which reading a stream raises ``Timeout``."""
+        return self._read_timeout
+
+    @read_timeout.setter
+    def read_timeout(self, seconds: float | None) -> None:
+        self._read_timeout = seconds
+        for reader in (self._stdout, self._stderr):
+            if reader is not None:
+                reader.read_timeout = seconds
+
+    @property
+    def buffers(self) -> HostOutputBuffers | None:
+        """Where output waits until it is read; ``None`` when the command was not started."""
+        if self._command is None:
+            return None
+        reader = _Done(self._command)
+        return HostOutputBuffers(
+            stdout=BufferData(reader, self._command.stdout),
+            stderr=BufferData(reader, self._command.stderr),
+        )
+
+    def send_signal(self, name: str) -> None:
+        """Ask the server to deliver a signal to the command (RFC 4254 section 6.9).
+
+        Servers need not support that; there is no answer. OpenSSH delivers it to commands
+        of the same user since 7.9.
+
+        :param name: its name, such as ``"TERM"``.
+        :raises SessionError: when the command was not started.
+        :raises ConnectionLostError: when the connection has ended.
+        """
+        self._started().send_signal(name)
+
+    def terminate(self, timeout: float = 5) -> None:
+        """End the command: send TERM, and close its channel when it does not end.
+
+        :param timeout: seconds to wait in between.
+        :raises SessionError: when the command was not started.
+        :raises ConnectionLostError: when the connection has ended.
+        """
+        command = self._started()
+        command.send_signal("TERM")
+        if not command.done.wait(timeout):
+            command.close()
+
+    def _started(self) -> Command:
+        if self._command is None:
+            raise SessionError("No command was started on host %s", self.host, host=self.host)
+        return self._command
+
+    def __repr__(self) -> str:
+        return (
+            f"\thost={self.host}\n"
+            f"\talias={self.alias}\n"
+            f"\texit_code={self.exit_code}\n"
+            f"\tchannel={self.channel}\n"
+            f"\texception={self.exception}\n"
+            f"\tencoding={self.encoding}\n"
+            f"\tread_timeout={self.read_timeout}\n"
+            f"\tfully_qualified_command={self.fully_qualified_command!r}"
+        )
+
+    __str__ = __repr__
+
+
+def remaining(end: float | None) -> float | None:
+    """Seconds until a point of the monotonic clock, not less than 0; ``None`` for no limit."""
+    return None if end is None else max(0.0, end - time.monotonic())

@@ -1,0 +1,177 @@
+"""What all tests share: the servers, their account and their keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.servers.account import Account
+from tests.servers.asyncssh_server import AsyncSSHServer
+from tests.servers.dropbear import DropbearServer
+from tests.servers.keys import create_keys
+from tests.servers.openssh import OpenSSHServer
+from tests.servers.process import MissingProgramError
+
+#: The keys that the servers let in.
+AUTHORIZED = ("ed25519", "ecdsa", "rsa")
+
+StartServer = Callable[..., OpenSSHServer]
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip the test, but never where nobody would notice.
+
+    :param reason: a sentence for the report.
+    """
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_ssh_untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty home folder and no agent, so that no test finds or touches the user's own keys."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def account() -> Iterator[Account]:
+    """The account that the servers let in."""
+    try:
+        made = Account()
+    except MissingProgramError as error:
+        missing(str(error))
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Key name -> private key path; see :func:`tests.servers.keys.create_keys`."""
+    try:
+        return create_keys(tmp_path_factory.mktemp("keys"))
+    except MissingProgramError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def authorized_keys(keys: dict[str, Path]) -> list[Path]:
+    """The keys that the servers let in."""
+    return [keys[name] for name in AUTHORIZED]
+
+
+@pytest.fixture(scope="session")
+def sshd(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+) -> Iterator[OpenSSHServer]:
+    """An OpenSSH server that takes ``PSSH_*`` variables, and the password if we know it."""
+    try:
+        server = OpenSSHServer(
+            tmp_path_factory.mktemp("sshd"),
+            account=account,
+            options={"AcceptEnv": "PSSH_*"},
+            authorized_keys=authorized_keys,
+        )
+    except MissingProgramError as error:
+        missing(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def sshd_with(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+) -> Iterator[StartServer]:
+    """A function that starts an OpenSSH server with ``options`` and ends it after the test.
+
+    It takes the parameters of :class:`OpenSSHServer`; without others there is one ed25519 host
+    key, and the usual keys are let in.
+    """
+    with ExitStack() as stack:
+
+        def start(options: dict[str, str] | None = None, **parameters: object) -> OpenSSHServer:
+            settings: dict[str, object] = {
+                "account": account,
+                "options": options,
+                "host_keys": ("ed25519",),
+                "authorized_keys": authorized_keys,
+                **parameters,
+            }
+            try:
+                server = OpenSSHServer(
+                    tmp_path_factory.mktemp("sshd"),
+                    **settings,  # type: ignore[arg-type]
+                )
+            except MissingProgramError as error:
+                missing(str(error))
+            return stack.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def dropbear(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+) -> Iterator[DropbearServer]:
+    """A Dropbear server."""
+    if not account.temporary:
+        pytest.skip("Dropbear needs an account of its own, which needs root.")
+    folder = tmp_path_factory.mktemp("dropbear")
+    try:
+        server = DropbearServer(folder, account=account, authorized_keys=authorized_keys)
+    except MissingProgramError as error:
+        missing(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def asyncssh_server(
+    tmp_path_factory: pytest.TempPathFactory, authorized_keys: list[Path]
+) -> Iterator[AsyncSSHServer]:
+    """An asyncssh server that takes keys, a password, and two answers."""
+    if not _has_asyncssh():
+        missing("asyncssh is not installed (pip install asyncssh).")
+    with AsyncSSHServer(
+        tmp_path_factory.mktemp("asyncssh"),
+        authorized_keys=authorized_keys,
+        password="a password",
+        answers=("first answer", "second answer"),
+    ) as server:
+        yield server
+
+
+@pytest.fixture
+def asyncssh_with(
+    tmp_path_factory: pytest.TempPathFactory, authorized_keys: list[Path]
+) -> Iterator[Callable[..., AsyncSSHServer]]:
+    """A function that starts an asyncssh server and ends it after the test.
+
+    It takes the parameters of :class:`AsyncSSHServer`; the usual keys are let in.
+    """
+    if not _has_asyncssh():
+        missing("asyncssh is not installed (pip install asyncssh).")
+    with ExitStack() as stack:
+
+        def start(**parameters: object) -> AsyncSSHServer:
+            settings = {"authorized_keys": authorized_keys, **parameters}
+            folder = tmp_path_factory.mktemp("asyncssh")
+            return stack.enter_context(
+                AsyncSSHServer(folder, **settings)  # type: ignore[arg-type]
+            )
+
+        yield start
+
+
+def _has_asyncssh() -> bool:
+    return find_spec("asyncssh") is not None

@@ -1,0 +1,161 @@
+"""The account that the servers let in."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from tests.servers.process import find_program
+from tests.servers.process_tree import all_processes, is_running, send_signal, wait_until
+
+NAME_PREFIX = "pssh-test"
+SHELL = "/bin/sh"
+
+_numbers = itertools.count(1)
+
+
+class Account:
+    """A login account; a context manager.
+
+    For root it is an unprivileged one with a plain ``/bin/sh`` and a random password, made for us
+    and removed at the end. For anybody else it is that user, whose password and shell we don't
+    know and whose home folder we don't touch.
+
+    Attributes: ``name``; ``password`` (``None`` when unknown); ``uid``, ``gid``; ``home``;
+    ``folder``, to which both we and the account can write; ``temporary``, whether it was made for
+    us.
+    """
+
+    def __init__(self) -> None:
+        self._owner = os.getpid()
+        self.password: str | None = None
+        self.temporary = os.geteuid() == 0
+        if self.temporary:
+            remove_stale_accounts()
+            self.password = secrets.token_hex(12)
+            self.name = f"{NAME_PREFIX}-{os.getpid()}-{next(_numbers)}"
+            atexit.register(self.remove)
+            _create(self.name, _homes() / self.name, self.password)
+        else:
+            self.name = pwd.getpwuid(os.geteuid()).pw_name
+        entry = pwd.getpwnam(self.name)
+        self.uid, self.gid, self.home = entry.pw_uid, entry.pw_gid, Path(entry.pw_dir)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        if self.temporary:
+            self.folder = self.home
+        else:
+            self._scratch = tempfile.TemporaryDirectory(prefix=f"{NAME_PREFIX}-")
+            self.folder = Path(self._scratch.name)
+
+    def give(self, path: Path, mode: int) -> Path:
+        """Make the account the owner of a file or folder and set its permissions."""
+        if self.temporary:
+            os.chown(path, self.uid, self.gid)
+        path.chmod(mode)
+        return path
+
+    def remove(self) -> None:
+        """Remove the account, its processes and its home folder, if it was made for us."""
+        if os.getpid() != self._owner:
+            return  # a forked copy of us: the account belongs to the original
+        if self.temporary:
+            _remove(self.name)
+        elif self._scratch is not None:
+            self._scratch.cleanup()
+        atexit.unregister(self.remove)
+
+    def __enter__(self) -> Account:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def remove_stale_accounts() -> None:
+    """Remove accounts left behind by test processes that were killed."""
+    for entry in pwd.getpwall():
+        match = re.fullmatch(rf"{NAME_PREFIX}-(\d+)-\d+", entry.pw_name)
+        if match and not is_running(int(match[1])):
+            _remove(entry.pw_name)
+
+
+def _homes() -> Path:
+    """A folder for the home folder, one that a strict sshd trusts: only root can write to it."""
+    for folder in (Path("/home"), Path("/var/lib")):
+        if folder.is_dir() and not folder.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+            return folder
+    return Path(tempfile.gettempdir())
+
+
+def _create(name: str, home: Path, password: str) -> None:
+    _change_accounts(
+        find_program("useradd", "passwd"),
+        *("--no-create-home", "--home-dir", str(home), "--shell", SHELL),
+        *("--user-group", "--no-log-init", name),
+    )
+    chpasswd = find_program("chpasswd", "passwd")
+    subprocess.run([chpasswd], input=f"{name}:{password}\n", text=True, check=True)
+    entry = pwd.getpwnam(name)
+    home.mkdir(mode=0o755)
+    os.chown(home, entry.pw_uid, entry.pw_gid)
+
+
+def _remove(name: str) -> None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return
+    _kill_processes_of(entry.pw_uid)
+    _change_accounts(find_program("userdel", "passwd"), name)
+    if Path(entry.pw_dir).name == name:
+        shutil.rmtree(entry.pw_dir, ignore_errors=True)
+
+
+def _kill_processes_of(uid: int) -> None:
+    def none_left() -> bool:
+        running = [
+            p.pid for p in all_processes() if _owner_of(p.pid) == uid and p.state not in "ZX"
+        ]
+        for pid in running:
+            send_signal(pid, signal.SIGKILL)
+        return not running
+
+    wait_until(none_left, f"the end of the processes of user {uid}")
+
+
+def _owner_of(pid: int) -> int | None:
+    try:
+        return Path(f"/proc/{pid}").stat().st_uid
+    except FileNotFoundError:
+        return None
+
+
+def _change_accounts(*command: str) -> None:
+    """Run a program that needs the lock of the account files, which others may hold briefly."""
+    locked = 1
+
+    def done() -> bool:
+        result = subprocess.run(command, capture_output=True, text=True)
+        if result.returncode == locked and "lock" in result.stderr:
+            return False
+        if result.returncode:
+            raise RuntimeError(f"{command[0]} failed: {result.stderr.strip()}")
+        return True
+
+    wait_until(done, "the lock of the account files")

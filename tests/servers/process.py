@@ -1,0 +1,171 @@
+"""A server program as a child process that never outlives us."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from tests.servers.process_tree import child_processes, kill_trees, wait_until, wait_until_gone
+
+LISTEN_STATE = "0A"
+
+Self = TypeVar("Self", bound="ServerProcess")
+
+
+class MissingProgramError(RuntimeError):
+    """A program that a server needs is not installed."""
+
+
+class ServerStartError(RuntimeError):
+    """A server ended, or said nothing, before it was ready."""
+
+
+def find_program(name: str, package: str) -> str:
+    """The absolute path of a program, looked for in the system folders too.
+
+    :param package: Debian's package that contains it, for the message.
+    :raises MissingProgramError: when it is not installed.
+    """
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/sbin"
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise MissingProgramError(f"{name} is not installed (Debian package {package}).")
+    return str(Path(found).absolute())
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port on which nobody listens at this moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family)) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody listens on the port; unlike connecting, asking leaves no trace there."""
+    wanted = f":{port:04X}"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            _, local, _, state = line.split()[:4]
+            if state == LISTEN_STATE and local.endswith(wanted):
+                return True
+    return False
+
+
+class ServerProcess:
+    """A child in a session of its own, ended with all its descendants, also when we fail.
+
+    :param command: the program's absolute path and its arguments.
+    :param log_path: gets the child's error output, and its output unless that is piped.
+    :param environment: the child's whole environment.
+    :param pipe_output: give the child's output as ``stdout``, to read a first line from.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log_path: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        pipe_output: bool = False,
+    ) -> None:
+        self.log_path = log_path
+        self.name = Path(command[0]).name
+        self._owner = os.getpid()
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_ended_with_parent(), *command],
+                # Our own children watch for the end of this pipe and end then, too.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if pipe_output else log,
+                stderr=log,
+                env=None if environment is None else dict(environment),
+                start_new_session=True,
+            )
+        self.stdout = self._process.stdout
+        self.pid = self._process.pid
+        atexit.register(self.stop)
+
+    def is_running(self) -> bool:
+        """Whether the child itself still runs."""
+        return self._process.poll() is None
+
+    def children(self) -> list[int]:
+        """The child's own running children."""
+        return child_processes(self.pid)
+
+    def wait_until_listening(self, port: int, timeout: float = 10.0) -> None:
+        """Wait until the child listens on the port.
+
+        :param timeout: in seconds.
+        :raises ServerStartError: when it ends first or takes too long; its log is in the message.
+        """
+        self._wait_until(lambda: is_listening(port), f"{self.name} to listen on {port}", timeout)
+        if not self.is_running():
+            raise self._start_error(f"{self.name} ended: another process has its port {port}.")
+
+    def read_line(self) -> str:
+        """The next line of the child's piped output, without its ending.
+
+        :raises ServerStartError: when the child ends instead; its log is in the message.
+        """
+        assert self.stdout is not None, "only with pipe_output"
+        line = self.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise self._start_error(f"{self.name} ended before it said that it is ready.")
+        return line.decode().rstrip("\n")
+
+    def stop(self) -> None:
+        """SIGKILL the child and all its descendants, and wait until they are gone."""
+        if os.getpid() != self._owner:
+            return  # a forked copy of us: the server belongs to the original
+        if self.is_running():
+            killed = kill_trees([self.pid])
+            self._process.wait()
+            wait_until_gone(killed)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        atexit.unregister(self.stop)
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _wait_until(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
+        def ready_or_ended() -> bool:
+            return condition() or not self.is_running()
+
+        try:
+            wait_until(ready_or_ended, what, timeout)
+        except TimeoutError as error:
+            raise self._start_error(str(error)) from error
+
+    def _start_error(self, sentence: str) -> ServerStartError:
+        log = self.log_path.read_text(errors="replace")
+        return ServerStartError(f"{sentence}\n{log}")
+
+
+def _ended_with_parent() -> list[str]:
+    """A command prefix for the case that we are killed and cannot end our children ourselves."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
