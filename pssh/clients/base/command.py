@@ -110,6 +110,10 @@ class Command:
         except OSError as ex:
             # A temporary file that cannot grow. The command goes on; its output is not kept.
             error = self._no_room(ex)
+        except BaseException as ex:
+            # Not foreseen: whoever reads must learn of it rather than see an ordinary end.
+            error = ex
+            raise
         finally:
             self._finish(error)
 

@@ -13,8 +13,9 @@ from gevent.pool import Pool
 from gevent.queue import SimpleQueue
 
 from pssh import config as configuration
+from pssh.clients.base.host import signature
 from pssh.clients.base.resources import Resources
-from pssh.clients.base.single import BaseSSHClient, StdinSource, _signature, deadline_after
+from pssh.clients.base.single import BaseSSHClient, StdinSource, deadline_after
 from pssh.clients.base.streams import log_output, stream_lines
 from pssh.command_line import commands_for_hosts
 from pssh.config import HostConfig
@@ -418,7 +419,7 @@ def _take_positional(
 
 
 def _parallel_signature(cls: type[BaseParallelSSHClient]) -> inspect.Signature:
-    shown = _signature("hosts", cls._POSITIONAL)
+    shown = signature("hosts", cls._POSITIONAL)
     parameters = [p for p in shown.parameters.values() if p.name != "alias"]
     return inspect.Signature(parameters)
 

@@ -83,20 +83,23 @@ class NativeChannel(Channel):
             raise self._session.error(ex, f"send signal {name}") from ex
 
     def read(self, stream: int, size: int) -> bytes | WouldBlock:
-        code, data = self._open.read_ex(size, stream)
-        if code >= 0:
-            return bytes(data)
+        try:
+            code, data = self._open.read_ex(size, stream)
+        except SSH2Error as ex:
+            # Whatever stops a read (the end of a stream is no error) stopped the transport.
+            raise self._session.lost(ex) from ex
         if code == LIBSSH2_ERROR_EAGAIN:
             return WOULD_BLOCK
-        error = error_for_code(code) or SSH2Error()
-        # Whatever stops a read (not an ended stream, which is no error) stopped the transport.
-        raise self._session.lost(error) from error
+        return bytes(data)
 
     def read_arrived(self, stream: int, size: int) -> bytes:
         if self._raw is None:
             return b""
         self._session.silence_socket()
-        code, data = self._raw.read_ex(size, stream)
+        try:
+            code, data = self._raw.read_ex(size, stream)
+        except SSH2Error:
+            return b""
         return bytes(data) if code > 0 else b""
 
     def write(self, data: bytes | memoryview) -> int | WouldBlock:

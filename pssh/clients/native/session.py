@@ -261,24 +261,31 @@ class NativeSession(Session):
         if isinstance(error, PublickeyUnverifiedError):
             if "Waiting" in describe(self._raw, error):
                 raise self.lost(SocketDisconnectError()) from error
-            # The server accepted the key and then not the signature: with a right signature
-            # that means that it wants another method too.
-            return AuthResult.MAYBE_PARTIAL
+            if "Invalid signature" in describe(self._raw, error):
+                # The server accepted the key and then not the signature: with a right
+                # signature that means that it wants another method too.
+                return AuthResult.MAYBE_PARTIAL
+            if key_file:
+                raise self._unusable_key(error) from error
+            return AuthResult.FAILURE
         if isinstance(error, RawAuthenticationError) or code in (
             LIBSSH2_ERROR_AUTHENTICATION_FAILED,
             LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
         ):
             return AuthResult.FAILURE
         if key_file:
-            raise PKeyFileError(
-                "The private key cannot be used for host %s: %s (is it a private key, and is "
-                "password its passphrase?)",
-                self.host,
-                describe(self._raw, error),
-                host=self.host,
-                port=self.port,
-            ) from error
+            raise self._unusable_key(error) from error
         raise self.error(error, "authenticate") from error
+
+    def _unusable_key(self, error: Exception) -> PKeyFileError:
+        return PKeyFileError(
+            "The private key cannot be used for host %s: %s (is it a private key, and is "
+            "password its passphrase?)",
+            self.host,
+            describe(self._raw, error),
+            host=self.host,
+            port=self.port,
+        )
 
     # Channels
 

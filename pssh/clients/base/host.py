@@ -1,0 +1,268 @@
+"""A host and the connection to it: opened when it is needed, kept, closed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+from gevent.lock import BoundedSemaphore
+
+from pssh import config as configuration
+from pssh.clients.base.auth import Credentials
+from pssh.clients.base.connect import Target, connect
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.resources import Resources
+from pssh.clients.base.seam import Algorithms, Channel, Session
+from pssh.config import HostConfig
+from pssh.constants import DEFAULT_PORT
+from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
+
+_Self = TypeVar("_Self", bound="HostClient")
+
+
+class HostClient(ABC):
+    """Keeps one host's settings and its connection.
+
+    :param host: the host's name or address.
+    :param settings: see :class:`pssh.clients.base.single.BaseSSHClient`.
+    """
+
+    #: Private keys that are tried where ``identity_auth`` is on, as in ssh_config(5).
+    IDENTITIES: ClassVar[Sequence[str]] = (
+        "~/.ssh/id_ed25519",
+        "~/.ssh/id_ecdsa",
+        "~/.ssh/id_rsa",
+    )
+
+    #: What positional arguments after the host mean.
+    _POSITIONAL: ClassVar[Sequence[str]] = ()
+    #: Settings that this client's library cannot do, and what to say about each.
+    _UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, host: str, *args: Any, **settings: Any) -> None:
+        name = type(self).__name__
+        self._prepare(host, configuration.from_arguments(name, self._POSITIONAL, args, settings))
+        self.connect()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = signature("host", cls._POSITIONAL)  # type: ignore[attr-defined]
+
+    @classmethod
+    def for_host(cls: type[_Self], host: str, config: HostConfig, resources: Resources) -> _Self:
+        """Make a client that is not connected yet and shares what others have read.
+
+        :param host: the host's name or address.
+        :param config: its settings.
+        :param resources: what is shared.
+        """
+        client = cls.__new__(cls)
+        client._prepare(host, config, resources)
+        return client
+
+    def _prepare(self, host: str, config: HostConfig, resources: Resources | None = None) -> None:
+        if not host or not isinstance(host, str):
+            raise ValueError(f"A host is a name or an address, not {host!r}")
+        self.check(config)
+        self.host = host
+        self.config = config.with_defaults()
+        self._resources = resources if resources is not None else Resources()
+        self._connection: Connection | None = None
+        self._connecting = BoundedSemaphore(1)
+        if config.private_key is not None:
+            self._resources.key(config.private_key)
+
+    # What a library has to say
+
+    @classmethod
+    @abstractmethod
+    def _new_session(cls, host: str, port: int, algorithms: Algorithms) -> Session:
+        """Make the library's session."""
+
+    @classmethod
+    @abstractmethod
+    def supported_algorithms(cls, setting: str) -> Sequence[str]:
+        """Return the names that the library knows for ``"ciphers"``, ``"macs"``,
+        ``"kex_algorithms"`` or ``"host_key_algorithms"``.
+        """
+
+    @classmethod
+    @abstractmethod
+    def _offered_host_keys(cls) -> Sequence[str]:
+        """Return the host key algorithms that are offered to an unknown host."""
+
+    @classmethod
+    def check(cls, config: HostConfig) -> None:
+        """Raise for settings that cannot work.
+
+        :param config: the settings of a host; unset ones are fine.
+        :raises InvalidAPIUseError: naming the setting and the reason.
+        """
+        client = f"{cls.__module__.rpartition('.')[0]}.{cls.__name__}"
+        configuration.refuse_unsupported(config, cls._UNSUPPORTED, client)
+        for name in ("ciphers", "macs", "kex_algorithms", "host_key_algorithms"):
+            asked = getattr(config, name)
+            known = cls.supported_algorithms(name) if asked else ()
+            unknown = [algorithm for algorithm in asked or () if algorithm not in known]
+            if unknown:
+                raise InvalidAPIUseError(
+                    "%s: %s unknown to %s, which knows %s",
+                    name,
+                    ", ".join(unknown),
+                    client,
+                    ", ".join(known),
+                )
+
+    # The connection
+
+    @property
+    def user(self) -> str:
+        """The user to log in as."""
+        return self.config.user or self._resources.login_user()
+
+    @property
+    def port(self) -> int:
+        """The host's port."""
+        return self.config.port or DEFAULT_PORT
+
+    @property
+    def alias(self) -> str | None:
+        """The host's alias."""
+        return self.config.alias
+
+    @property
+    def session(self) -> Session | None:
+        """The library's session, behind the seam; ``None`` while there is no connection."""
+        return self._connection.session if self._connection is not None else None
+
+    def connect(self) -> Connection:
+        """Return the connection, opening it where there is none that works.
+
+        :raises PSSHError: when the host cannot be reached or does not let the user in.
+        """
+        connection = self._connection
+        if connection is not None and connection.alive:
+            return connection
+        # Greenlets that need it at the same time share one attempt.
+        with self._connecting:
+            if self._connection is None or not self._connection.alive:
+                self._drop_connection()
+                self._check_password()
+                self._connection = connect(self._target(), self._new_session)
+            return self._connection
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _check_password(self) -> None:
+        if self.config.keyboard_interactive and self.config.password is None:
+            raise InvalidAPIUseError(
+                "keyboard_interactive answers prompts with password, and host %s has none",
+                self.host,
+                host=self.host,
+            )
+
+    def _target(self) -> Target:
+        config, resources = self.config, self._resources
+        key = resources.key(config.private_key) if config.private_key is not None else None
+        policy = config.host_key_policy or "accept-new"
+        return Target(
+            host=self.host,
+            port=self.port,
+            credentials=Credentials(
+                user=self.user,
+                key=key,
+                agent=resources.agent() if config.allow_agent else None,
+                identity_files=self.IDENTITIES if config.identity_auth else (),
+                password=config.password,
+                keyboard_interactive=bool(config.keyboard_interactive),
+            ),
+            algorithms=Algorithms(
+                ciphers=config.ciphers,
+                macs=config.macs,
+                kex=config.kex_algorithms,
+                host_keys=config.host_key_algorithms,
+                compress=bool(config.compress),
+            ),
+            host_key_algorithms=self._offered_host_keys(),
+            known_hosts=(
+                None if policy == "ignore" else resources.known_hosts(config.known_hosts or ())
+            ),
+            host_key_policy=policy,
+            timeout=config.timeout or None,
+            attempts=config.num_retries or 1,
+            retry_delay=config.retry_delay or 0,
+            keepalive=float(config.keepalive_seconds or 0),
+            ipv6_only=bool(config.ipv6_only),
+        )
+
+    def close(self) -> None:
+        """Close the connection. Commands that run lose it; a new command connects again."""
+        self._drop_connection()
+
+    def disconnect(self) -> None:
+        """Close the connection.
+
+        .. deprecated:: 3.0 Use :meth:`close`, or the client as a context manager.
+        """
+        warnings.warn("disconnect is deprecated: use close", DeprecationWarning, stacklevel=2)
+        self.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing() and getattr(self, "_connection", None) is not None:
+            self.close()
+
+    def open_channel(self, seconds: float | None) -> tuple[Connection, Channel]:
+        """Open a channel, on a new connection when the one that stood has ended unnoticed.
+
+        Nothing has been started on it yet, so that is safe to do again.
+        """
+        stood = self._connection is not None and self._connection.alive
+        if stood and self._connection is not None and self._connection.hung_up():
+            self._drop_connection()
+        connection = self.connect()
+        try:
+            with Deadline(seconds, self.host, self.port, "open a channel"):
+                return connection, connection.open_session()
+        except ConnectionLostError:
+            if not stood:
+                raise
+        connection = self.connect()
+        with Deadline(seconds, self.host, self.port, "open a channel"):
+            return connection, connection.open_session()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.user}@{self.host}:{self.port}>"
+
+
+def signature(first: str, positional: Sequence[str]) -> inspect.Signature:
+    """Show in ``help()`` what the constructor takes: the settings, from their declaration."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(first, kind)]
+    parameters += [inspect.Parameter(name, kind, default=None) for name in positional]
+    taken = set(positional)
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in configuration.names()
+        if name not in taken
+    ]
+    return inspect.Signature(parameters)
