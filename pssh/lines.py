@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 
 class ByteLines:
@@ -109,11 +110,8 @@ class LineDecoder:
     def _select(self) -> None:
         """Choose how to split: a codec in which LF is not one byte is decoded first."""
         self._wide = None
-        if self._encoding is None:
-            return
-        codec = codecs.lookup(self._encoding)
-        if "a\n".encode(self._encoding) != b"a\n":
-            self._wide = codec.incrementaldecoder(self._errors)
+        if self._encoding is not None and is_wide(self._encoding):
+            self._wide = codecs.getincrementaldecoder(self._encoding)(self._errors)
 
     def _decoded(self, lines: Iterator[bytes]) -> Iterator[str | bytes]:
         if self._encoding is None:
@@ -134,6 +132,16 @@ class LineDecoder:
         if final and not lines[-1]:
             lines.pop()
         self._lines = iter(_without_carriage_returns(lines))
+
+
+@cache
+def is_wide(encoding: str) -> bool:
+    """Whether a line feed is more than the one byte in a codec.
+
+    :param encoding: the codec's name.
+    :raises LookupError: when there is no such codec.
+    """
+    return "a\n".encode(encoding) != b"a\n"
 
 
 def _without_carriage_returns(lines: Iterable[str]) -> list[str]:

@@ -168,6 +168,7 @@ class HostOutput:
         "__weakref__",
         "_command",
         "_encoding",
+        "_encoding_errors",
         "_exception",
         "_read_timeout",
         "_stderr",
@@ -203,27 +204,32 @@ class HostOutput:
         self._exception = exception
         self._encoding = encoding
         self._read_timeout = read_timeout
+        self._encoding_errors = encoding_errors
+        # Made when they are asked for: many commands are only about their exit code.
         self._stdout: LineReader | None = None
         self._stderr: LineReader | None = None
-        if command is not None:
-            port = command.connection.port
-            self._stdout = LineReader(
-                command.stdout, LineDecoder(encoding, encoding_errors), host, port, client
-            )
-            self._stderr = LineReader(
-                command.stderr, LineDecoder(encoding, encoding_errors), host, port, client
-            )
-            self.read_timeout = read_timeout
 
     @property
     def stdout(self) -> LineReader | None:
         """The lines of standard output; ``None`` when the command was not started."""
+        if self._stdout is None and self._command is not None:
+            self._stdout = self._reader(self._command.stdout)
         return self._stdout
 
     @property
     def stderr(self) -> LineReader | None:
         """The lines of standard error; ``None`` when the command was not started."""
+        if self._stderr is None and self._command is not None:
+            self._stderr = self._reader(self._command.stderr)
         return self._stderr
+
+    def _reader(self, buffer: ConcurrentRWBuffer) -> LineReader:
+        assert self._command is not None
+        decoder = LineDecoder(self._encoding, self._encoding_errors)
+        port = self._command.connection.port
+        reader = LineReader(buffer, decoder, self.host, port, keep=self.client)
+        reader.read_timeout = self._read_timeout
+        return reader
 
     @property
     def exit_code(self) -> int | None:

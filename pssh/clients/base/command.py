@@ -133,9 +133,11 @@ class Command:
             moved = self._move(STDOUT, self.stdout)
             if channel.at_eof():
                 return
-            moved = self._move(STDERR, self.stderr) or moved
-            if channel.at_eof():
-                return
+            # That has taken everything from the socket, for standard error as well.
+            if channel.has_arrived(STDERR):
+                moved = self._move(STDERR, self.stderr) or moved
+                if channel.at_eof():
+                    return
             if not moved:
                 connection.wait()
             elif self.stdout.crowded or self.stderr.crowded:

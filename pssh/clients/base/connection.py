@@ -35,9 +35,6 @@ _Result = TypeVar("_Result")
 #: ``tcpi_bytes_received`` of Linux's ``struct tcp_info`` (linux/tcp.h).
 _BYTES_RECEIVED = struct.Struct("=128xQ")
 
-#: The server has ended its side; only Linux tells that apart from having sent something.
-_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
-
 # The real one, also when the program has made the standard library cooperative.
 _poll = get_original("select", "poll")
 
@@ -233,7 +230,9 @@ class Connection:
         """Whether the socket takes a small packet whole at this moment."""
         if self._sender is not None:
             return False
-        return self._poll(select.POLLOUT)
+        poll = _poll()
+        poll.register(self.sock.fileno(), select.POLLOUT)
+        return bool(poll.poll(0))
 
     # The end
 
@@ -246,17 +245,6 @@ class Connection:
     def busy(self) -> bool:
         """Whether somebody waits for this connection."""
         return bool(self._waiters)
-
-    def hung_up(self) -> bool:
-        """Whether the server has ended an idle connection while nobody looked."""
-        if not self.alive:
-            return True
-        return self._poll(_HANG_UP)
-
-    def _poll(self, events: int) -> bool:
-        poll = _poll()
-        poll.register(self.sock.fileno(), events)
-        return bool(poll.poll(0))
 
     def fail(self, reason: BaseException) -> None:
         """The connection cannot be used any more: tell everyone who waits, and why."""

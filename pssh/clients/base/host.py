@@ -237,8 +237,6 @@ class HostClient(ABC):
         Nothing has been started on it yet, so that is safe to do again.
         """
         stood = self._connection is not None and self._connection.alive
-        if stood and self._connection is not None and self._connection.hung_up():
-            self._drop_connection()
         connection = self.connect()
         try:
             with Deadline(seconds, self.host, self.port, "open a channel"):

@@ -119,7 +119,6 @@ class BaseParallelSSHClient:
 
     def _client_of(self, index: int) -> BaseSSHClient:
         """Return the client of the host at a position."""
-        self._follow_changes()
         client = self._clients[index]
         if client is None:
             client = self._CLIENT.for_host(

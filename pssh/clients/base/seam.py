@@ -128,6 +128,10 @@ class Channel(ABC):
         """Return up to so many bytes of a stream; ``b""`` at its end."""
 
     @abstractmethod
+    def has_arrived(self, stream: int) -> bool:
+        """Whether a read of a stream gives something, without asking the network."""
+
+    @abstractmethod
     def read_arrived(self, stream: int, size: int) -> bytes:
         """Return what had arrived before the connection was lost, without the network."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -16,7 +17,7 @@ from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.command_line import fully_qualified_command
 from pssh.exceptions import PSSHError, Timeout
-from pssh.lines import LineDecoder
+from pssh.lines import is_wide
 from pssh.output import HostOutput
 
 __all__ = ["BaseSSHClient", "Stdin"]
@@ -166,7 +167,9 @@ def _sudo_dialogue(password: str | None, use_pty: bool) -> SudoDialogue | None:
 
 def _check_encoding(encoding: str | None, errors: str) -> None:
     """Find out about a codec that does not exist before anything is started."""
-    LineDecoder(encoding, errors)
+    if encoding is not None:
+        is_wide(encoding)
+    codecs.lookup_error(errors)
 
 
 def _encoded(source: StdinSource, encoding: str) -> Iterator[bytes]:

@@ -92,6 +92,10 @@ class NativeChannel(Channel):
             return WOULD_BLOCK
         return bytes(data)
 
+    def has_arrived(self, stream: int) -> bool:
+        # Not 0 also where it cannot tell: then the read will.
+        return bool(self._open.poll_channel_read(stream))
+
     def read_arrived(self, stream: int, size: int) -> bytes:
         if self._raw is None:
             return b""

@@ -59,7 +59,6 @@ def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
     return function  # type: ignore[no-any-return]
 
 
-_get_exit_status = _declare("libssh2_channel_get_exit_status", ctypes.c_void_p)
 _get_exit_signal = _declare("libssh2_channel_get_exit_signal", *[ctypes.c_void_p] * 7)
 _request_pty = _declare(
     "libssh2_channel_request_pty_ex",
@@ -130,10 +129,10 @@ def mark_exit_status_unknown(raw: RawChannel) -> bool:
     if ctypes.string_at(_word(channel + _TYPE), len(b"session")) != b"session":
         return False
     exit_status = ctypes.c_int.from_address(channel + _EXIT_STATUS)
-    if exit_status.value != 0 or _get_exit_status(channel) != 0:
+    if exit_status.value != 0:
         return False
     exit_status.value = _NO_EXIT_STATUS
-    if _get_exit_status(channel) == _NO_EXIT_STATUS:
+    if raw.get_exit_status() == _NO_EXIT_STATUS:
         return True
     exit_status.value = 0
     return False
@@ -145,13 +144,14 @@ def exit_status(raw: RawChannel, marked: bool) -> ExitStatus:
     :param raw: the channel of the command.
     :param marked: what :func:`mark_exit_status_unknown` returned for it.
     """
+    status = raw.get_exit_status()
+    if marked and status != _NO_EXIT_STATUS:
+        return ExitStatus(status=status)
+    # A server sends the one or the other (RFC 4254 section 6.10).
     signal = _exit_signal(raw)
     if signal is not None:
         return ExitStatus(signal=signal)
-    status = raw.get_exit_status()
-    if marked and status == _NO_EXIT_STATUS:
-        return ExitStatus()
-    return ExitStatus(status=status)
+    return ExitStatus() if marked else ExitStatus(status=status)
 
 
 def _exit_signal(raw: RawChannel) -> str | None:
