@@ -38,6 +38,7 @@ class Command:
 
     __slots__ = (
         "__weakref__",
+        "_aborted",
         "_exit",
         "_input_ended",
         "_input_lock",
@@ -67,6 +68,7 @@ class Command:
         #: Why there is no true end, when there is none.
         self.error: BaseException | None = None
         self.closed_here = False
+        self._aborted: BaseException | None = None
         self._exit = ExitStatus()
         self._input_lock: BoundedSemaphore | None = None
         self._input_ended = False
@@ -98,7 +100,9 @@ class Command:
             self._read_to_end()
             self.connection.call(self.channel.wait_closed)
             self._exit = self.channel.exit_status()
-            if self._exit == ExitStatus() and not self.closed_here:
+            if self._aborted is not None:
+                error = self._aborted
+            elif self._exit == ExitStatus() and not self.closed_here:
                 error = self._no_exit_status()
             self._close_channel()
         except PSSHError as ex:
@@ -279,6 +283,14 @@ class Command:
             self.connection.attempt(self.channel.close)
         self.connection.wake()
 
+    def abort(self, error: BaseException) -> None:
+        """Close the channel because of an error of ours, which is what the streams end with.
+
+        :param error: the error.
+        """
+        self._aborted = error
+        self.close()
+
     def on_done(self, callback: Callable[[Any], None]) -> None:
         """Have something called in the loop when the command has finished."""
         self.done.rawlink(callback)
@@ -298,18 +310,23 @@ def feed(command: Command, source: Iterable[bytes], after: Event | None = None) 
     def run() -> None:
         if after is not None:
             after.wait()
-        for data in source:
-            running = reference()
-            if running is None or running.done.is_set():
-                return
-            try:
+        try:
+            for data in source:
+                running = reference()
+                if running is None or running.done.is_set():
+                    return
                 running.write(data)
-            except PSSHError:
-                return
-        running = reference()
-        if running is not None:
-            with contextlib.suppress(PSSHError):
+                del running
+            running = reference()
+            if running is not None:
                 running.end_input()
+        except PSSHError:
+            # The command, or the connection, has ended: that is told where its output is read.
+            return
+        except Exception as ex:  # noqa: BLE001 (the source is the user's: it may raise anything)
+            running = reference()
+            if running is not None:
+                running.abort(ex)
 
     gevent.spawn(run)
 

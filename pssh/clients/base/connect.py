@@ -136,7 +136,7 @@ def _algorithms(target: Target) -> Algorithms:
         ciphers=offered.ciphers,
         macs=offered.macs,
         kex=offered.kex,
-        host_keys=algorithms.host_keys_for(recorded, target.host_key_algorithms),
+        host_keys=tuple(algorithms.host_keys_for(recorded, target.host_key_algorithms)),
         compress=offered.compress,
     )
 

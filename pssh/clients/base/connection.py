@@ -37,6 +37,7 @@ _BYTES_RECEIVED = struct.Struct("=128xQ")
 
 # The real one, also when the program has made the standard library cooperative.
 _poll = get_original("select", "poll")
+_get_ident = get_original("_thread", "get_ident")
 
 
 class Connection:
@@ -158,13 +159,6 @@ class Connection:
         me = gevent.getcurrent()
         if me is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
-        if gevent.get_hub() is not self._hub:
-            raise InvalidAPIUseError(
-                "The connection to host %s belongs to the thread that opened it. "
-                "Use one client for each thread",
-                self.host,
-                host=self.host,
-            )
         self._waiters[me] = None
         # While a packet is partly sent nobody reads, and a readable socket is no news.
         self._watch(READ if self._sender is None else self.session.directions() or WRITE)
@@ -254,7 +248,21 @@ class Connection:
                 self.keepalive.stop()
             self.wake()
 
+    def _is_here(self) -> bool:
+        """Whether this is the thread whose loop the connection belongs to.
+
+        The garbage collector may run in any other.
+        """
+        return bool(_get_ident() == self._hub.thread_ident)
+
     def _check_usable(self) -> None:
+        if not self._is_here():
+            raise InvalidAPIUseError(
+                "The connection to host %s belongs to the thread that opened it. "
+                "Use one client for each thread",
+                self.host,
+                host=self.host,
+            )
         if self._lost is not None:
             raise self._lost_error() from self._lost
         if self._closed:
@@ -298,9 +306,9 @@ class Connection:
             return
         self._closed = True
         _OPEN.discard(self)
-        if self.keepalive is not None:
-            self.keepalive.stop()
-        if gevent.get_hub() is self._hub:
+        if self._is_here():
+            if self.keepalive is not None:
+                self.keepalive.stop()
             self._unwatch()
             self._watcher.close()
             self.wake()
@@ -332,7 +340,7 @@ class Connection:
         # The descriptor stays valid and leads nowhere, so that nothing that the library
         # sends when its objects are freed reaches the parent's server.
         ours, theirs = socket.socketpair()
-        os.dup2(ours.fileno(), self.sock.fileno())
+        os.dup2(ours.fileno(), self.sock.fileno(), inheritable=False)
         ours.close()
         theirs.close()
         self._lost = ConnectionLostError(

@@ -47,7 +47,9 @@ class HostClient(ABC):
 
     def __init__(self, host: str, *args: Any, **settings: Any) -> None:
         name = type(self).__name__
-        self._prepare(host, configuration.from_arguments(name, self._POSITIONAL, args, settings))
+        config = configuration.from_arguments(name, self._POSITIONAL, args, settings)
+        self.check(config)
+        self._prepare(host, config.with_defaults(), Resources())
         self.connect()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -59,20 +61,19 @@ class HostClient(ABC):
         """Make a client that is not connected yet and shares what others have read.
 
         :param host: the host's name or address.
-        :param config: its settings.
+        :param config: its settings, checked and complete.
         :param resources: what is shared.
         """
         client = cls.__new__(cls)
         client._prepare(host, config, resources)
         return client
 
-    def _prepare(self, host: str, config: HostConfig, resources: Resources | None = None) -> None:
+    def _prepare(self, host: str, config: HostConfig, resources: Resources) -> None:
         if not host or not isinstance(host, str):
             raise ValueError(f"A host is a name or an address, not {host!r}")
-        self.check(config)
         self.host = host
-        self.config = config.with_defaults()
-        self._resources = resources if resources is not None else Resources()
+        self.config = config
+        self._resources = resources
         self._connection: Connection | None = None
         self._connecting = BoundedSemaphore(1)
         if config.private_key is not None:
@@ -186,10 +187,10 @@ class HostClient(ABC):
                 keyboard_interactive=bool(config.keyboard_interactive),
             ),
             algorithms=Algorithms(
-                ciphers=config.ciphers,
-                macs=config.macs,
-                kex=config.kex_algorithms,
-                host_keys=config.host_key_algorithms,
+                ciphers=_names(config.ciphers),
+                macs=_names(config.macs),
+                kex=_names(config.kex_algorithms),
+                host_keys=_names(config.host_key_algorithms),
                 compress=bool(config.compress),
             ),
             host_key_algorithms=self._offered_host_keys(),
@@ -264,3 +265,7 @@ def signature(first: str, positional: Sequence[str]) -> inspect.Signature:
         if name not in taken
     ]
     return inspect.Signature(parameters)
+
+
+def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)

@@ -35,7 +35,7 @@ class KeepAlive:
     def __init__(self, connection: Connection, seconds: float) -> None:
         # libssh2 sends no more than one each two seconds.
         self.seconds = max(seconds, 2)
-        self._connection = weakref.ref(connection, self._forget)
+        self._connection = weakref.ref(connection)
         self._received = connection.bytes_received()
         self._unanswered = 0
         self._timer = gevent.get_hub().loop.timer(self.seconds, repeat=self.seconds, ref=False)
@@ -47,9 +47,6 @@ class KeepAlive:
             self._timer.stop()
             self._timer.close()
             self._timer = None
-
-    def _forget(self, _: object) -> None:
-        self.stop()
 
     def _tick(self) -> None:
         connection = self._connection()

@@ -17,6 +17,7 @@ from pssh.clients.base.host import signature
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.single import BaseSSHClient, StdinSource, deadline_after
 from pssh.clients.base.streams import log_output, stream_lines
+from pssh.clients.base.task import Task
 from pssh.command_line import commands_for_hosts
 from pssh.config import HostConfig
 from pssh.exceptions import HostConfigError, InvalidAPIUseError, Timeout
@@ -59,8 +60,10 @@ class BaseParallelSSHClient:
         self.host_config: Sequence[HostConfig] | None = given.pop("host_config", None)
         self._config = configuration.from_arguments(type(self).__name__, (), (), given)
         self._CLIENT.check(self._config)
+        # Most hosts have no settings of their own, and share these.
+        self._complete_config = self._config.with_defaults()
         self._resources = Resources()
-        self._pool = Pool(self.pool_size)
+        self._pool = Pool(self.pool_size, greenlet_class=Task)
         self._hosts: list[str] = _host_list(hosts)
         self._check_host_config()
         for config in (self._config, *(self.host_config or ())):
@@ -68,7 +71,7 @@ class BaseParallelSSHClient:
                 self._resources.key(config.private_key)
         self._clients: list[BaseSSHClient | None] = [None] * len(self._hosts)
         self._output: list[HostOutput] | None = None
-        self.cmds: list[gevent.Greenlet] | None = None
+        self.cmds: list[Task] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -114,8 +117,8 @@ class BaseParallelSSHClient:
 
     def _config_of(self, index: int) -> HostConfig:
         if self.host_config is None:
-            return self._config
-        return self.host_config[index].over(self._config)
+            return self._complete_config
+        return self.host_config[index].over(self._complete_config)
 
     def _client_of(self, index: int) -> BaseSSHClient:
         """Return the client of the host at a position."""
@@ -142,7 +145,7 @@ class BaseParallelSSHClient:
                 client.close()
                 clients[index] = None
 
-    def connect_auth(self) -> list[gevent.Greenlet]:
+    def connect_auth(self) -> list[Task]:
         """Connect to all hosts and authenticate.
 
         :returns: a greenlet for each host, in the order of the hosts; join them.
@@ -242,7 +245,7 @@ class BaseParallelSSHClient:
     def _run_on_host(self, index: int, command: str, options: dict[str, Any]) -> HostOutput:
         return self._client_of(index).run_command(command, **options)
 
-    def _outputs_of(self, cmds: Sequence[gevent.Greenlet]) -> list[HostOutput]:
+    def _outputs_of(self, cmds: Sequence[Task]) -> list[HostOutput]:
         """Return an output for each host; one with the error where nothing was started."""
         outputs = []
         for index, cmd in enumerate(cmds):
@@ -259,9 +262,7 @@ class BaseParallelSSHClient:
             )
         return outputs
 
-    def get_last_output(
-        self, cmds: Sequence[gevent.Greenlet] | None = None
-    ) -> list[HostOutput] | None:
+    def get_last_output(self, cmds: Sequence[Task] | None = None) -> list[HostOutput] | None:
         """Return the output of the last commands, ``None`` before the first.
 
         :param cmds: other commands: a list that :attr:`cmds` was.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -55,10 +55,10 @@ class ExitStatus:
 class Algorithms:
     """Names to offer, best first; ``None`` is what the implementation prefers."""
 
-    ciphers: Sequence[str] | None = None
-    macs: Sequence[str] | None = None
-    kex: Sequence[str] | None = None
-    host_keys: Sequence[str] | None = None
+    ciphers: tuple[str, ...] | None = None
+    macs: tuple[str, ...] | None = None
+    kex: tuple[str, ...] | None = None
+    host_keys: tuple[str, ...] | None = None
     compress: bool = False
 
 

@@ -66,6 +66,32 @@ def supported_algorithms(setting: str) -> tuple[str, ...]:
     return tuple(name for name in names if name not in _KEX_EXTENSIONS)
 
 
+@cache
+def _preferences(offered: Algorithms) -> list[tuple[object, str]]:
+    """Return libssh2's methods with the names to offer for each, comma separated."""
+
+    def names(setting: str, asked: Sequence[str] | None, preferred: Sequence[str]) -> str:
+        return ",".join(algorithms.choose(asked, preferred, supported_algorithms(setting)))
+
+    kex = names("kex_algorithms", offered.kex, algorithms.KEX)
+    ciphers = names("ciphers", offered.ciphers, algorithms.CIPHERS)
+    macs = names("macs", offered.macs, algorithms.MACS)
+    host_keys = names("host_key_algorithms", offered.host_keys, algorithms.HOST_KEYS)
+    preferences = [
+        (ssh2_session.LIBSSH2_METHOD_KEX, ",".join((kex, *_KEX_EXTENSIONS))),
+        (ssh2_session.LIBSSH2_METHOD_HOSTKEY, host_keys),
+        (ssh2_session.LIBSSH2_METHOD_CRYPT_CS, ciphers),
+        (ssh2_session.LIBSSH2_METHOD_CRYPT_SC, ciphers),
+        (ssh2_session.LIBSSH2_METHOD_MAC_CS, macs),
+        (ssh2_session.LIBSSH2_METHOD_MAC_SC, macs),
+    ]
+    if offered.compress:
+        compression = ",".join(algorithms.COMPRESSION)
+        preferences.append((ssh2_session.LIBSSH2_METHOD_COMP_CS, compression))
+        preferences.append((ssh2_session.LIBSSH2_METHOD_COMP_SC, compression))
+    return preferences
+
+
 class NativeSession(Session):
     """A session of libssh2.
 
@@ -74,7 +100,7 @@ class NativeSession(Session):
     :param offered: the algorithms to offer.
     """
 
-    __slots__ = ("_callback", "_channels", "_raw", "_silenced", "_sock", "host", "port")
+    __slots__ = ("_callback", "_channels", "_raw", "_silence", "_sock", "host", "port")
 
     def __init__(self, host: str, port: int, offered: Algorithms) -> None:
         self.host = host
@@ -83,7 +109,7 @@ class NativeSession(Session):
         self._sock: socket.socket | None = None
         self._channels: list[weakref.ref[NativeChannel]] = []
         self._callback: object = None
-        self._silenced = False
+        self._silence: socket.socket | None = None
         self._raw.set_blocking(False)
         # One question each time that it is asked for: the pace is the caller's (2 seconds is
         # the shortest that libssh2 takes).
@@ -91,25 +117,10 @@ class NativeSession(Session):
         self._offer(offered)
 
     def _offer(self, offered: Algorithms) -> None:
-        prefer = self._raw.method_pref
-        known = supported_algorithms
-        kex = algorithms.choose(offered.kex, algorithms.KEX, known("kex_algorithms"))
-        prefer(ssh2_session.LIBSSH2_METHOD_KEX, _list([*kex, *_KEX_EXTENSIONS]))
-        host_keys = algorithms.choose(
-            offered.host_keys, algorithms.HOST_KEYS, known("host_key_algorithms")
-        )
-        prefer(ssh2_session.LIBSSH2_METHOD_HOSTKEY, _list(host_keys))
-        ciphers = algorithms.choose(offered.ciphers, algorithms.CIPHERS, known("ciphers"))
-        prefer(ssh2_session.LIBSSH2_METHOD_CRYPT_CS, _list(ciphers))
-        prefer(ssh2_session.LIBSSH2_METHOD_CRYPT_SC, _list(ciphers))
-        macs = algorithms.choose(offered.macs, algorithms.MACS, known("macs"))
-        prefer(ssh2_session.LIBSSH2_METHOD_MAC_CS, _list(macs))
-        prefer(ssh2_session.LIBSSH2_METHOD_MAC_SC, _list(macs))
         if offered.compress:
             self._raw.flag(ssh2_session.LIBSSH2_FLAG_COMPRESS, True)
-            compression = _list(algorithms.COMPRESSION)
-            prefer(ssh2_session.LIBSSH2_METHOD_COMP_CS, compression)
-            prefer(ssh2_session.LIBSSH2_METHOD_COMP_SC, compression)
+        for method, names in _preferences(offered):
+            self._raw.method_pref(method, names)
 
     # Errors
 
@@ -309,15 +320,14 @@ class NativeSession(Session):
         libssh2 asks the socket before it hands out what it has queued, and a socket that is
         at its end makes it keep that back.
         """
-        if self._silenced or self._sock is None:
+        if self._silence is not None or self._sock is None:
             return
-        self._silenced = True
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         os.dup2(ours.fileno(), self._sock.fileno(), inheritable=False)
         ours.close()
-        # The other end stays open as long as ours does not matter: reads would block.
-        self._callback = theirs
+        # The other end stays open: without it reads would find an end here too.
+        self._silence = theirs
 
     def disconnect(self) -> None:
         with contextlib.suppress(SSH2Error):
@@ -333,6 +343,8 @@ class NativeSession(Session):
                 channel.release()
         self._channels.clear()
         self._callback = None
+        if self._silence is not None:
+            self._silence.close()
 
 
 def _sign_function(signer: Signer) -> Callable[..., int]:
@@ -359,10 +371,6 @@ def _sign_function(signer: Signer) -> Callable[..., int]:
         return 0
 
     return sign
-
-
-def _list(names: Sequence[str]) -> str:
-    return ",".join(names)
 
 
 def _text(prompt: str | bytes) -> str:
