@@ -331,8 +331,12 @@ class Connection:
         self.close()
 
     def __del__(self) -> None:
-        # The safety net. At exit the system closes the socket.
-        if not getattr(self, "_closed", True) and not sys.is_finalizing():
+        # The safety net, which may run when hardly anything is left of the interpreter.
+        if getattr(self, "_closed", True):
+            return
+        if sys.is_finalizing():
+            self.sock.close()
+        else:
             self.close()
 
     def leave_to_parent(self) -> None:
