@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from gevent.event import Event
@@ -59,29 +59,35 @@ class ConcurrentRWBuffer:
 
     :param limit: bytes that stay in memory.
     :param overflow: ``"file"`` or ``"block"``.
+    :param on_space: called when a buffer that was :attr:`full` is not any more.
     """
 
     __slots__ = (
         "_chunks",
         "_data_waiter",
+        "_on_space",
         "_segments",
         "_size",
-        "_space_waiter",
         "eof",
         "error",
         "limit",
         "overflow",
     )
 
-    def __init__(self, limit: int = 1024 * 1024, overflow: str = "file") -> None:
+    def __init__(
+        self,
+        limit: int = 1024 * 1024,
+        overflow: str = "file",
+        on_space: Callable[[], None] | None = None,
+    ) -> None:
         self.limit = limit
         self.overflow = overflow
         self._chunks: deque[bytes] = deque()
         self._segments: deque[_Segment] = deque()
         self._size = 0
-        # Made when somebody has to wait: most buffers of most commands never need them.
+        # Made when somebody has to wait: most buffers of most commands never need one.
         self._data_waiter: Event | None = None
-        self._space_waiter: Event | None = None
+        self._on_space = on_space
         self.eof = False
         self.error: BaseException | None = None
 
@@ -106,8 +112,6 @@ class ConcurrentRWBuffer:
         self.error = error
         if self._data_waiter is not None:
             self._data_waiter.set()
-        if self._space_waiter is not None:
-            self._space_waiter.set()
 
     def discard(self) -> None:
         """Forget what nobody will take any more."""
@@ -134,9 +138,10 @@ class ConcurrentRWBuffer:
         """Return the next chunk, or ``None`` where there is none at the moment."""
         if self._chunks:
             data = self._chunks.popleft()
+            was_full = self.full
             self._size -= len(data)
-            if self._space_waiter is not None and self._size < self.limit:
-                self._space_waiter.set()
+            if was_full and self._on_space is not None:
+                self._on_space()
             return data
         if self._available():
             return self._unspill()
@@ -154,14 +159,6 @@ class ConcurrentRWBuffer:
         while not self._available() and not self.eof:
             self._data_waiter.clear()
             self._data_waiter.wait()
-
-    def wait_for_space(self) -> None:
-        """Wait until the buffer is not :attr:`full` any more."""
-        if self._space_waiter is None:
-            self._space_waiter = Event()
-        while self.full:
-            self._space_waiter.clear()
-            self._space_waiter.wait()
 
     def _available(self) -> bool:
         return bool(self._chunks) or any(s.size > s.read_at for s in self._segments)

@@ -62,8 +62,8 @@ class Command:
     ) -> None:
         self.connection = connection
         self.channel = channel
-        self.stdout = ConcurrentRWBuffer(buffer_size, buffer_overflow)
-        self.stderr = ConcurrentRWBuffer(buffer_size, buffer_overflow)
+        self.stdout = ConcurrentRWBuffer(buffer_size, buffer_overflow, connection.wake)
+        self.stderr = ConcurrentRWBuffer(buffer_size, buffer_overflow, connection.wake)
         self.done = Event()
         #: Why there is no true end, when there is none.
         self.error: BaseException | None = None
@@ -109,11 +109,14 @@ class Command:
             error = ex
             if isinstance(ex, ConnectionLostError):
                 self._keep_what_arrived()
+                if self._ended_before_the_loss():
+                    error = None
             else:
                 self._close_channel()
         except OSError as ex:
-            # A temporary file that cannot grow. The command goes on; its output is not kept.
+            # A temporary file that cannot grow.
             error = self._no_room(ex)
+            self._close_channel()
         except BaseException as ex:
             # Not foreseen: whoever reads must learn of it rather than see an ordinary end.
             error = ex
@@ -149,8 +152,8 @@ class Command:
                 gevent.sleep(0)
             # A library may open the window for a channel again when any of its streams is
             # read: to hold the command back, neither of them is.
-            self.stdout.wait_for_space()
-            self.stderr.wait_for_space()
+            while self.stdout.full or self.stderr.full:
+                connection.park()
 
     def _move(self, stream: int, buffer: ConcurrentRWBuffer) -> bool:
         """Read once from a stream into its buffer; whether there may be more at once."""
@@ -182,8 +185,9 @@ class Command:
         )
 
     def _close_channel(self) -> None:
-        with contextlib.suppress(SessionError):
-            self.connection.call(self.channel.close)
+        # Nobody waits for an answer: either it has come, or it does not matter.
+        with contextlib.suppress(PSSHError):
+            self.connection.attempt(self.channel.close)
 
     def _keep_what_arrived(self) -> None:
         """Give the consumer what the library had received before the connection was lost."""
@@ -191,6 +195,13 @@ class Command:
             with contextlib.suppress(OSError):
                 while data := self.channel.read_arrived(stream, READ_SIZE):
                     buffer.write(data)
+
+    def _ended_before_the_loss(self) -> bool:
+        """Whether the command had ended, and told everything, when the connection was lost."""
+        with contextlib.suppress(SessionError):
+            self._exit = self.channel.exit_status()
+            return self._exit != ExitStatus() and self.channel.at_eof()
+        return False
 
     def _no_exit_status(self) -> PSSHError:
         host, port = self.connection.host, self.connection.port

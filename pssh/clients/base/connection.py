@@ -56,6 +56,7 @@ class Connection:
         "_in_thread",
         "_lost",
         "_opening",
+        "_parked",
         "_seen",
         "_sender",
         "_shared",
@@ -80,6 +81,7 @@ class Connection:
         self._watching = 0
         #: Greenlets that wait; a dict because it keeps the order and forgets in one step.
         self._waiters: dict[Any, None] = {}
+        self._parked: dict[Any, None] = {}
         #: Whose packet is partly sent. No other packet can be sent before the rest of it.
         self._sender: Any = None
         self._opening = BoundedSemaphore(1)
@@ -167,11 +169,27 @@ class Connection:
         finally:
             self._waiters.pop(me, None)
 
+    def park(self) -> None:
+        """Sleep until somebody calls :meth:`wake`, whatever the server sends meanwhile.
+
+        For who holds the server back: a socket that is ready and not read is no news.
+
+        :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
+        """
+        self._check_usable()
+        me = gevent.getcurrent()
+        self._parked[me] = None
+        try:
+            self._hub.switch()
+        finally:
+            self._parked.pop(me, None)
+        self._check_usable()
+
     def wake(self) -> None:
         """Let everyone who waits look again."""
-        if self._waiters and not self._shared:
+        if (self._waiters or self._parked) and not self._shared:
             self._shared = True
-            self._hub.loop.run_callback(self._resume)
+            self._hub.loop.run_callback(self._resume_all)
 
     def _watch(self, events: int) -> None:
         if events == self._watching:
@@ -188,12 +206,19 @@ class Connection:
 
     def _resume(self) -> None:
         """Runs in the loop: switch to everyone who waited until now."""
-        self._shared = False
         waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             waiter.switch()
         if not self._waiters:
             self._unwatch()
+
+    def _resume_all(self) -> None:
+        """Runs in the loop: switch to everyone who waits or has parked."""
+        self._shared = False
+        parked, self._parked = self._parked, {}
+        for waiter in parked:
+            waiter.switch()
+        self._resume()
 
     def _share_arrivals(self) -> None:
         """Wake the others if the kernel received bytes since they were woken last.
