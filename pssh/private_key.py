@@ -66,6 +66,8 @@ def parse(data: bytes, name: str) -> KeyFile:
     if b"-----BEGIN" in data and b"PRIVATE KEY-----" in data:
         encrypted = b"ENCRYPTED" in data
         return KeyFile(name, data, encrypted, None)
+    if data.lstrip().startswith((b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUBLIC")):
+        raise PKeyFileError("The private key %s is a public key", name)
     raise PKeyFileError("The private key %s is no private key that is known here", name)
 
 

@@ -136,15 +136,21 @@ class Command:
 
     def _read_to_end(self) -> None:
         connection, channel = self.connection, self.channel
+        received = -1
         while True:
             moved = self._move(STDOUT, self.stdout)
             if channel.at_eof():
                 return
             # That has taken everything from the socket, for standard error as well.
-            if channel.has_arrived(STDERR):
+            if channel.has_arrived():
                 moved = self._move(STDERR, self.stderr) or moved
                 if channel.at_eof():
                     return
+                # And this may have taken something for standard output, which no socket
+                # would wake us for.
+                if not moved and received != connection.bytes_received():
+                    received = connection.bytes_received()
+                    continue
             if not moved:
                 connection.wait()
             elif self.stdout.crowded or self.stderr.crowded:

@@ -75,6 +75,7 @@ class HostClient(ABC):
         self.config = config
         self._resources = resources
         self._connection: Connection | None = None
+        self._times_closed = 0
         self._connecting = BoundedSemaphore(1)
         if config.private_key is not None:
             self._resources.key(config.private_key)
@@ -155,8 +156,22 @@ class HostClient(ABC):
             if self._connection is None or not self._connection.alive:
                 self._drop_connection()
                 self._check_password()
-                self._connection = connect(self._target(), self._new_session)
+                self._connection = self._new_connection()
             return self._connection
+
+    def _new_connection(self) -> Connection:
+        closed_before = self._times_closed
+        connection = connect(self._target(), self._new_session)
+        if self._times_closed != closed_before:
+            connection.close()
+            raise ConnectionLostError(
+                "The client of host %s:%s was closed while it connected",
+                self.host,
+                self.port,
+                host=self.host,
+                port=self.port,
+            )
+        return connection
 
     def _drop_connection(self) -> None:
         if self._connection is not None:
@@ -207,6 +222,7 @@ class HostClient(ABC):
 
     def close(self) -> None:
         """Close the connection. Commands that run lose it; a new command connects again."""
+        self._times_closed += 1
         self._drop_connection()
 
     def disconnect(self) -> None:

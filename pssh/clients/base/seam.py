@@ -128,8 +128,8 @@ class Channel(ABC):
         """Return up to so many bytes of a stream; ``b""`` at its end."""
 
     @abstractmethod
-    def has_arrived(self, stream: int) -> bool:
-        """Whether a read of a stream gives something, without asking the network."""
+    def has_arrived(self) -> bool:
+        """Whether a read of one of the streams may give something, without asking the network."""
 
     @abstractmethod
     def read_arrived(self, stream: int, size: int) -> bytes:

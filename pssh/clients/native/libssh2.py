@@ -60,6 +60,9 @@ def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
 
 
 _get_exit_signal = _declare("libssh2_channel_get_exit_signal", *[ctypes.c_void_p] * 7)
+_window_read = _lib.libssh2_channel_window_read_ex
+_window_read.restype = ctypes.c_ulong
+_window_read.argtypes = [ctypes.c_void_p] * 3
 _request_pty = _declare(
     "libssh2_channel_request_pty_ex",
     ctypes.c_void_p,
@@ -169,6 +172,19 @@ def _exit_signal(raw: RawChannel) -> str | None:
     finally:
         _free(session, text)
     return name or None
+
+
+def bytes_queued(raw: RawChannel) -> int | None:
+    """Count the bytes of both streams that libssh2 has received and nobody has read.
+
+    :returns: the number, ``None`` where the binding's layout is not known.
+    """
+    channel = channel_pointer(raw)
+    if channel is None:
+        return None
+    available = ctypes.c_ulong()
+    _window_read(channel, ctypes.addressof(available), None)
+    return available.value
 
 
 def request_pty(raw: RawChannel, term: str, columns: int, rows: int) -> int | None:

@@ -23,7 +23,6 @@ from ssh2.exceptions import (
     BannerRecvError,
     BannerSendError,
     KexFailureError,
-    KeyExchangeError,
     PublickeyUnverifiedError,
     SocketDisconnectError,
     SSH2Error,
@@ -74,7 +73,10 @@ def _preferences(offered: Algorithms) -> list[tuple[object, str]]:
         return ",".join(algorithms.choose(asked, preferred, supported_algorithms(setting)))
 
     kex = names("kex_algorithms", offered.kex, algorithms.KEX)
-    ciphers = names("ciphers", offered.ciphers, algorithms.CIPHERS)
+    # libssh2 decrypts AES-GCM in small pieces: 400 MB took 2.6 s of processor time, and 1.7 s
+    # in counter mode.
+    preferred = algorithms.ciphers(counter_mode_first=True)
+    ciphers = names("ciphers", offered.ciphers, preferred)
     macs = names("macs", offered.macs, algorithms.MACS)
     host_keys = names("host_key_algorithms", offered.host_keys, algorithms.HOST_KEYS)
     preferences = [
@@ -153,27 +155,34 @@ class NativeSession(Session):
         return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else None
 
     def _handshake_error(self, error: SSH2Error) -> PSSHError:
-        reason = describe(self._raw, error)
+        # Of whatever goes wrong in the exchange libssh2 keeps the code, and one text for all.
+        reason = f"{describe(self._raw, error)} ({type(error).__name__})"
         if isinstance(error, BannerRecvError | BannerSendError):
             message = "Host %s:%s is not an SSH server, or closed the connection: %s"
             return ConnectionLostError(
                 message, self.host, self.port, reason, host=self.host, port=self.port
             )
-        # The same code stands for a server that hung up in the middle: its text tells.
-        if isinstance(error, KexFailureError | KeyExchangeError) and "exchange" in reason.lower():
-            if self._hung_up():
-                error = SocketDisconnectError()
-            else:
-                return SSHError(
-                    "No common algorithm with host %s:%s (key exchange, host key, cipher or "
-                    "MAC; settings kex_algorithms, host_key_algorithms, ciphers, macs): %s",
-                    self.host,
-                    self.port,
-                    reason,
-                    host=self.host,
-                    port=self.port,
-                )
-        return self.error(error, "agree on keys")
+        if isinstance(error, KexFailureError):
+            return SSHError(
+                "No common algorithm with host %s:%s (key exchange, host key, cipher or "
+                "MAC; settings kex_algorithms, host_key_algorithms, ciphers, macs): %s",
+                self.host,
+                self.port,
+                reason,
+                host=self.host,
+                port=self.port,
+            )
+        # A plain -1 is what comes of an end in the middle of the lists of algorithms.
+        if type(error) is SSH2Error or isinstance(error, TRANSPORT_ERRORS) or self._hung_up():
+            return self.lost(SocketDisconnectError())
+        return SSHError(
+            "Could not agree on keys with host %s:%s: %s",
+            self.host,
+            self.port,
+            reason,
+            host=self.host,
+            port=self.port,
+        )
 
     def _hung_up(self) -> bool:
         assert self._sock is not None

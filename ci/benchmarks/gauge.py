@@ -1,0 +1,55 @@
+"""What a measured process costs. Standard library only: every peer's worker uses it."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Figures = dict[str, float]
+Settings = dict[str, Any]
+
+
+class Gauge:
+    """Wall and CPU time (all threads, user and system) since it was made."""
+
+    def __init__(self) -> None:
+        self._cpu = cpu_seconds()
+        self._wall = time.perf_counter()
+
+    def read(self) -> Figures:
+        """``wall`` and ``cpu`` in seconds."""
+        return {"wall": time.perf_counter() - self._wall, "cpu": cpu_seconds() - self._cpu}
+
+
+def cpu_seconds() -> float:
+    """CPU time that this process has taken so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def memory_kib(field: str) -> int:
+    """A line of ``/proc/self/status`` in KiB: ``VmRSS`` now, ``VmHWM`` the most there ever was."""
+    status = Path("/proc/self/status").read_text()
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None, status
+    return int(found[1])
+
+
+def expect(actual: object, expected: object, what: str) -> None:
+    """End the worker unless it has read what the server sent: a fast failure is not a result."""
+    if actual != expected:
+        sys.exit(f"The benchmark read {what} {actual!r} where {expected!r} was expected.")
+
+
+def work(measures: dict[str, Callable[[Settings], Figures]]) -> None:
+    """Run the measure named in the settings (JSON, first argument) and print its figures."""
+    settings = json.loads(sys.argv[1])
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    print(json.dumps(measures[settings["measure"]](settings)))

@@ -1,0 +1,216 @@
+"""What is measured, and what must be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.gauge import Figures, Settings
+from benchmarks.peer import ASYNCSSH, OURS, PARALLEL_SSH, Peer
+
+MANY_LINES = 3_000_000
+LONG_LINES = 400_000
+LINE_CHARACTERS = 999
+HUGE_LINES = 10_000_000
+CONNECTIONS = 1000
+HOSTS_FAR = 100
+HOSTS_NEAR = 200
+OPEN_HOSTS = 50
+COMMANDS = 20
+KIB_PER_MIB = 1024
+
+
+@dataclass(frozen=True)
+class Target:
+    """A limit for our figure, or for its ratio to a peer's.
+
+    :ivar limit: the limit itself.
+    :ivar at_least: whether more is better.
+    :ivar peer: whose figure ours is divided by; ``None``: ours is compared as it is.
+    """
+
+    limit: float
+    at_least: bool = False
+    peer: Peer | None = None
+
+    def is_met(self, value: float) -> bool:
+        """Whether a figure, or a ratio, is within the limit."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+    def __str__(self) -> str:
+        sign = "≥" if self.at_least else "≤"
+        times = f" x {self.peer.name}" if self.peer else ""
+        return f"{sign} {self.limit:g}{times}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: one figure of a measure.
+
+    :ivar title: what it is, with its unit.
+    :ivar value: makes it from what a worker reports.
+    """
+
+    title: str
+    value: Callable[[Figures], float]
+    target: Target | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that every peer does in turn.
+
+    :ivar task: what the workers call it.
+    :ivar settings: what the worker needs to know besides the server.
+    :ivar peers: who takes part in every round; ``guests`` take part in the first one only.
+    :ivar delay: seconds that each direction to the server takes.
+    :ivar long_lines: how many lines of 1,000 bytes ``{folder}/long-lines`` must have, where
+        ``{folder}`` stands for a folder of the server in a command. Making them on the fly would
+        take as much CPU as the client does.
+    :ivar by_default: whether it runs unless it is asked for.
+    """
+
+    name: str
+    task: str
+    settings: Settings
+    rows: tuple[Row, ...]
+    peers: tuple[Peer, ...]
+    guests: tuple[Peer, ...] = ()
+    delay: float = 0.0
+    long_lines: int = 0
+    by_default: bool = True
+    pool_size: int = 100
+
+
+def lines_of(command: str, lines: int, characters: int) -> Settings:
+    """The settings of a measure that reads lines."""
+    return {"command": command, "lines": lines, "characters": characters}
+
+
+def characters_of_sequence(last: int) -> int:
+    """How many digits ``seq last`` prints."""
+    return sum(len(str(number)) for number in range(1, last + 1))
+
+
+def long_lines(command: str, lines: int) -> Settings:
+    """The settings of a measure that reads lines of 1,000 bytes, endings included."""
+    return lines_of(command, lines, lines * LINE_CHARACTERS)
+
+
+MEASURES = (
+    Measure(
+        "rtt",
+        "connect_and_run",
+        {"hosts": HOSTS_FAR},
+        (
+            Row(
+                f"{HOSTS_FAR} hosts, 50 ms round trip: connect + 1 command, s",
+                lambda figures: figures["wall"],
+                Target(1.1, peer=ASYNCSSH),
+            ),
+        ),
+        (OURS, ASYNCSSH),
+        guests=(PARALLEL_SSH,),
+        delay=0.025,
+    ),
+    Measure(
+        "connect",
+        "connect_and_run",
+        {"hosts": HOSTS_NEAR},
+        (
+            Row(
+                f"{HOSTS_NEAR} hosts, loopback: connect + 1 command, client CPU ms/host",
+                lambda figures: figures["cpu"] * 1000 / HOSTS_NEAR,
+                Target(0.6, peer=PARALLEL_SSH),
+            ),
+            Row(
+                f"{HOSTS_NEAR} hosts, loopback: connect + 1 command, wall ms/host",
+                lambda figures: figures["wall"] * 1000 / HOSTS_NEAR,
+            ),
+        ),
+        (OURS, PARALLEL_SSH, ASYNCSSH),
+    ),
+    Measure(
+        "commands",
+        "further_commands",
+        {"hosts": OPEN_HOSTS, "commands": COMMANDS},
+        (
+            Row(
+                "a further command on an open connection, client CPU ms",
+                lambda figures: figures["cpu"] * 1000 / (OPEN_HOSTS * COMMANDS),
+                Target(0.4, peer=ASYNCSSH),
+            ),
+            Row(
+                "a further command on an open connection, wall ms",
+                lambda figures: figures["wall"] * 1000 / (OPEN_HOSTS * COMMANDS),
+            ),
+        ),
+        (OURS, PARALLEL_SSH, ASYNCSSH),
+    ),
+    Measure(
+        "lines",
+        "read_lines",
+        lines_of(f"seq {MANY_LINES}", MANY_LINES, characters_of_sequence(MANY_LINES)),
+        (
+            Row(
+                "3 million short lines, million lines/s",
+                lambda figures: MANY_LINES / figures["wall"] / 1e6,
+                Target(2, at_least=True, peer=PARALLEL_SSH),
+            ),
+            Row("3 million short lines, client CPU s", lambda figures: figures["cpu"]),
+        ),
+        (OURS, PARALLEL_SSH),
+        guests=(ASYNCSSH,),
+    ),
+    Measure(
+        "bulk",
+        "read_lines",
+        long_lines("cat {folder}/long-lines", LONG_LINES),
+        (
+            Row(
+                "400 MB of 1,000-byte lines, MB/s",
+                lambda figures: LONG_LINES * (LINE_CHARACTERS + 1) / figures["wall"] / 1e6,
+                Target(2, at_least=True, peer=ASYNCSSH),
+            ),
+            Row("400 MB of 1,000-byte lines, client CPU s", lambda figures: figures["cpu"]),
+            Row(
+                "400 MB of 1,000-byte lines, most resident MiB",
+                lambda figures: figures["most"] / KIB_PER_MIB,
+                Target(64),
+            ),
+        ),
+        (OURS, ASYNCSSH),
+        guests=(PARALLEL_SSH,),
+        long_lines=LONG_LINES,
+    ),
+    Measure(
+        "connections",
+        "open_connections",
+        {"hosts": CONNECTIONS},
+        (
+            Row(
+                f"{CONNECTIONS:,} open connections, resident KiB each",
+                lambda figures: (figures["after"] - figures["before"]) / CONNECTIONS,
+                Target(100),
+            ),
+        ),
+        (OURS,),
+        guests=(PARALLEL_SSH, ASYNCSSH),
+    ),
+    Measure(
+        "stream10g",
+        "read_lines",
+        long_lines(f"yes {'x' * LINE_CHARACTERS} | head -n {HUGE_LINES}", HUGE_LINES),
+        (
+            Row("10 GB through one stream, MiB before", lambda f: f["before"] / KIB_PER_MIB),
+            Row("10 GB through one stream, MiB after", lambda f: f["after"] / KIB_PER_MIB),
+            Row("10 GB through one stream, most MiB", lambda f: f["most"] / KIB_PER_MIB),
+            Row(
+                "10 GB through one stream, MB/s",
+                lambda f: HUGE_LINES * (LINE_CHARACTERS + 1) / f["wall"] / 1e6,
+            ),
+        ),
+        (OURS,),
+        by_default=False,
+    ),
+)

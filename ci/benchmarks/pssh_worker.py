@@ -1,0 +1,93 @@
+"""One measured run of this package, or of parallel-ssh 2.x: scripts for it run unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+
+from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, work
+from pssh.clients import ParallelSSHClient
+
+
+def client_for(settings: Settings, hosts: int) -> Any:
+    """A client for the server, repeated."""
+    arguments = {
+        "user": settings["user"],
+        "port": settings["port"],
+        "pkey": settings["key"],
+        "pool_size": settings["pool_size"],
+        "allow_agent": False,
+        "identity_auth": False,
+    }
+    if settings["checks_host_keys"]:
+        arguments["known_hosts"] = settings["known_hosts"]
+        arguments["host_key_policy"] = "strict"
+    return ParallelSSHClient([settings["host"]] * hosts, **arguments)
+
+
+def run_and_read(client: Any, hosts: int) -> None:
+    """Run a command on all hosts, read its output and check its result."""
+    output = client.run_command("echo hello")
+    client.join(output)
+    for host_output in output:
+        expect(list(host_output.stdout), ["hello"], "the output")
+        expect(host_output.exit_code, 0, "the exit code")
+    expect(len(output), hosts, "the number of results")
+
+
+def connect_and_run(settings: Settings) -> Figures:
+    """Connect to all hosts, authenticate, run one command."""
+    gauge = Gauge()
+    client = client_for(settings, settings["hosts"])
+    run_and_read(client, settings["hosts"])
+    return gauge.read()
+
+
+def further_commands(settings: Settings) -> Figures:
+    """Run further commands on open connections."""
+    client = client_for(settings, settings["hosts"])
+    run_and_read(client, settings["hosts"])
+    gauge = Gauge()
+    for _ in range(settings["commands"]):
+        run_and_read(client, settings["hosts"])
+    return gauge.read()
+
+
+def read_lines(settings: Settings) -> Figures:
+    """Read many lines from one host."""
+    client = client_for(settings, 1)
+    run_and_read(client, 1)
+    before = memory_kib("VmRSS")
+    gauge = Gauge()
+    output = client.run_command(settings["command"])
+    lines = size = 0
+    for line in output[0].stdout:
+        lines += 1
+        size += len(line)
+    client.join(output)
+    figures = gauge.read()
+    expect((lines, size), (settings["lines"], settings["characters"]), "lines and characters")
+    expect(output[0].exit_code, 0, "the exit code")
+    return {**figures, "before": before, "after": memory_kib("VmRSS"), "most": memory_kib("VmHWM")}
+
+
+def open_connections(settings: Settings) -> Figures:
+    """Open many connections and keep them."""
+    client = client_for(settings, settings["hosts"])
+    before = memory_kib("VmRSS")
+    gevent.joinall(client.connect_auth(), raise_error=True)
+    figures: Figures = {"before": before, "after": memory_kib("VmRSS")}
+    run_and_read(client, settings["hosts"])  # they are all there
+    return figures
+
+
+if __name__ == "__main__":
+    work(
+        {
+            "connect_and_run": connect_and_run,
+            "further_commands": further_commands,
+            "read_lines": read_lines,
+            "open_connections": open_connections,
+        }
+    )
