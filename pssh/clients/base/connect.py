@@ -38,9 +38,21 @@ from pssh.exceptions import (
 from pssh.utils import logger
 
 # The real one, also when the program has made the standard library cooperative.
-_socket = get_original("socket", "socket")
+_socket: type[socket.socket] = get_original("socket", "socket")
 
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+class TransportSocket(_socket):  # type: ignore[valid-type, misc]
+    """A socket that only its connection closes.
+
+    One that Python finds in a cycle it would close by itself, with a warning, and before the
+    protocol library has let go of the descriptor, which might be somebody else's by then.
+    """
+
+    def __del__(self) -> None:
+        pass
+
 
 SessionFactory = Callable[[str, int, Algorithms], Session]
 
@@ -170,7 +182,7 @@ def _connect_any(target: Target, addresses: Sequence[Address], attempt: int) -> 
 def _connect_one(
     family: socket.AddressFamily, address: object, share: float | None
 ) -> socket.socket:
-    sock: socket.socket = _socket(family, socket.SOCK_STREAM)
+    sock: socket.socket = TransportSocket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         # Packets of SSH are small and each waits for an answer: they must not wait for company.
