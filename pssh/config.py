@@ -152,11 +152,7 @@ class HostConfig:
                     f"not this {type(value).__name__}"
                 )
         if self.auth_thread_pool is not None:
-            warnings.warn(
-                "auth_thread_pool does nothing: authentication does not block",
-                DeprecationWarning,
-                stacklevel=4,
-            )
+            _warn_of_thread_pool(stacklevel=4)
 
     def __repr__(self) -> str:
         """Show what is set, without the secrets."""
@@ -222,7 +218,18 @@ def from_arguments(
     unknown = fields.keys() - known
     if unknown:
         raise TypeError(f"{client} has no setting {', '.join(sorted(unknown))}")
+    pool = fields.pop("auth_thread_pool", None)
+    if pool is not None:
+        _warn_of_thread_pool(stacklevel=4)
     return HostConfig(**fields)
+
+
+def _warn_of_thread_pool(stacklevel: int) -> None:
+    warnings.warn(
+        "auth_thread_pool does nothing: authentication does not block",
+        DeprecationWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def refuse_unsupported(config: HostConfig, unsupported: Mapping[str, str], client: str) -> None:

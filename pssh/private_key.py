@@ -30,6 +30,11 @@ class KeyFile:
     encrypted: bool
     public: bytes | None
 
+    @property
+    def identity(self) -> bytes:
+        """What tells this key from others: its public half, or else the file."""
+        return base64.b64decode(self.public.split()[1]) if self.public else self.data
+
 
 def load(key: str | bytes | os.PathLike[str]) -> KeyFile:
     """Read a private key.

@@ -56,6 +56,8 @@ class Authentication:
         "_offered",
         "_session",
         "_tried",
+        "_tried_keys",
+        "_trying",
         "_user",
         "secret_sent",
     )
@@ -67,6 +69,8 @@ class Authentication:
         self._user = credentials.user
         self._offered: tuple[str, ...] = ()
         self._tried: list[str] = []
+        self._tried_keys: set[bytes] = set()
+        self._trying = ""
         self._answered: set[str] = set()
         self.secret_sent = False
 
@@ -80,10 +84,11 @@ class Authentication:
             if self._ask_methods() or self._try_all():
                 return
         except ConnectionLostError as ex:
-            if not self._tried:
+            if not self._tried and not self.secret_sent:
                 raise
-            hint = "after that the server closed the connection (sshd_config: MaxAuthTries?)"
-            raise Refused(f"{'; '.join(self._tried)}; {hint}", self.secret_sent) from ex
+            hint = "the server closed the connection (sshd_config: MaxAuthTries?)"
+            reason = "; ".join([*self._tried, f"{self._trying}: {hint}"])
+            raise Refused(reason, self.secret_sent) from ex
         tried = "; ".join(self._tried) if self._tried else "there was nothing to try"
         offered = ", ".join(self._offered)
         raise Refused(f"{tried}; the server offers {offered}", self.secret_sent)
@@ -138,6 +143,8 @@ class Authentication:
         return False
 
     def _try_key(self, key: KeyFile, what: str) -> bool:
+        if not self._is_new(key.identity, what):
+            return False
         passphrase = (self._credentials.password or "") if key.encrypted else ""
         offer = PrivateKey(key.data, passphrase, key.encrypted, key.public)
         if key.encrypted:
@@ -145,6 +152,17 @@ class Authentication:
         else:
             result = self._connection.call(self._session.auth_private_key, self._user, offer)
         return self._note(what, result)
+
+    def _is_new(self, identity: bytes, what: str) -> bool:
+        """Whether a key has not been tried on this connection; note that it is being tried.
+
+        Servers count attempts (sshd_config: MaxAuthTries).
+        """
+        if identity in self._tried_keys:
+            return False
+        self._tried_keys.add(identity)
+        self._trying = what
+        return True
 
     def _call_in_thread(self, method: Callable[..., object], *args: object) -> AuthResult:
         """Call the library in a thread: decrypting a key takes a tenth of a second.
@@ -181,14 +199,17 @@ class Authentication:
             self._tried.append(f"agent {agent.path}: {ex}")
             return False
         for identity in identities:
+            what = f"agent's key {identity.comment}"
             if PUBLICKEY not in self._offered:
                 return False
+            if not self._is_new(identity.blob, what):
+                continue
             signer = AgentSigner(agent, identity, self._connection)
             try:
                 result = self._connection.call(self._session.auth_signer, self._user, signer)
             finally:
                 signer.cancel()
-            if self._note(f"agent's key {identity.comment}", result):
+            if self._note(what, result):
                 return True
         return False
 
@@ -232,6 +253,7 @@ class Authentication:
         password = self._credentials.password
         assert password is not None
         self.secret_sent = True
+        self._trying = method
         if method == PASSWORD:
             result = self._connection.call(self._session.auth_password, self._user, password)
         else:

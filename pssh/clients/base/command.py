@@ -16,7 +16,7 @@ from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, ExitStatus
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.reader import ConcurrentRWBuffer
-from pssh.exceptions import AuthenticationError, ConnectionLostError, PSSHError, SessionError
+from pssh.exceptions import AuthenticationError, PSSHError, SessionError
 
 #: Larger reads cost more than they save: the memory for each is fresh.
 READ_SIZE = 256 * 1024
@@ -98,6 +98,8 @@ class Command:
         error: BaseException | None = None
         try:
             self._read_to_end()
+            if self._sudo is not None:
+                self._buffer_of_sudo().write(self._sudo.rest())
             self.connection.call(self.channel.wait_closed)
             self._exit = self.channel.exit_status()
             if self._aborted is not None:
@@ -107,7 +109,8 @@ class Command:
             self._close_channel()
         except PSSHError as ex:
             error = ex
-            if isinstance(ex, ConnectionLostError):
+            if not self.connection.alive:
+                error = self.connection.end()
                 self._keep_what_arrived()
                 if self._ended_before_the_loss():
                     error = None
@@ -168,8 +171,13 @@ class Command:
             return False
         if self._sudo is not None and stream == self._sudo.stream:
             data = self._after_sudo(self._sudo, data)
-        buffer.write(data)
+        if data:
+            buffer.write(data)
         return True
+
+    def _buffer_of_sudo(self) -> ConcurrentRWBuffer:
+        assert self._sudo is not None
+        return self.stdout if self._sudo.stream == STDOUT else self.stderr
 
     def _after_sudo(self, sudo: SudoDialogue, data: bytes) -> bytes:
         """Answer sudo, and keep what the two of us say out of the command's output."""

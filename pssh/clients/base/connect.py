@@ -54,6 +54,10 @@ class TransportSocket(_socket):  # type: ignore[valid-type, misc]
         pass
 
 
+#: What OpenSSH says in place of its version when it is only busy (sshd_config: MaxStartups,
+#: PerSourcePenalties).
+_PASSING_REASONS = ("Exceeded MaxStartups", "Not allowed at this time")
+
 SessionFactory = Callable[[str, int, Algorithms], Session]
 
 
@@ -237,34 +241,34 @@ def _connect_error(target: Target, error: OSError, attempt: int) -> Exception:
 
 
 def _handshake(connection: Connection) -> None:
-    said: bytes | None = None
+    said = _peek(connection.sock)
     try:
         while connection.attempt(connection.session.handshake, connection.sock) is WOULD_BLOCK:
             connection.wait()
-            if said is None:
-                said = _peek(connection.sock)
+            said = said or _peek(connection.sock)
     except (ConnectionLostError, SSHError) as ex:
         # A server may say something before its version, but not what a web server says.
         if said and b"SSH-" not in said:
-            raise _Final(
-                SSHError(
-                    "Host %s:%s is not an SSH server: it said %r",
-                    connection.host,
-                    connection.port,
-                    said.decode("ascii", "replace"),
-                    host=connection.host,
-                    port=connection.port,
-                )
-            ) from ex
+            raise _not_ssh(connection, said) from ex
         raise
 
 
-def _peek(sock: socket.socket) -> bytes | None:
+def _not_ssh(connection: Connection, said: bytes) -> Exception:
+    host, port = connection.host, connection.port
+    text = said.decode("ascii", "replace").rstrip()
+    if any(text.startswith(reason) for reason in _PASSING_REASONS):
+        message = "Host %s:%s closed the connection at once: it said %r"
+        return ConnectionLostError(message, host, port, text, host=host, port=port)
+    message = "Host %s:%s is not an SSH server: it said %r"
+    return _Final(SSHError(message, host, port, text, host=host, port=port))
+
+
+def _peek(sock: socket.socket) -> bytes:
     """Look at what the server said first, and leave it for the library."""
     try:
         return sock.recv(64, socket.MSG_PEEK)
     except OSError:
-        return None
+        return b""
 
 
 def _authenticate(connection: Connection, target: Target, attempt: int) -> None:

@@ -288,27 +288,21 @@ class Connection:
                 self.host,
                 host=self.host,
             )
-        if self._lost is not None:
-            raise self._lost_error() from self._lost
-        if self._closed:
-            raise ConnectionLostError(
-                "The connection to host %s:%s has been closed by this client",
-                self.host,
-                self.port,
-                host=self.host,
-                port=self.port,
-            )
+        if not self.alive:
+            raise self.end() from self._lost
 
-    def _lost_error(self) -> ConnectionLostError:
-        """Make an error of one's own for each who waits: tracebacks must not mix."""
-        lost = self._lost
-        if isinstance(lost, ConnectionLostError):
-            return ConnectionLostError(*lost.args, host=self.host, port=self.port)
+    def end(self) -> ConnectionLostError:
+        """Make the error that tells why the connection cannot be used any more.
+
+        One for each who asks: the tracebacks of several greenlets must not mix.
+        """
+        if isinstance(self._lost, ConnectionLostError):
+            return ConnectionLostError(*self._lost.args, host=self.host, port=self.port)
         return ConnectionLostError(
             "The connection to host %s:%s was lost: %s",
             self.host,
             self.port,
-            lost,
+            self._lost or "this client has closed it",
             host=self.host,
             port=self.port,
         )

@@ -33,8 +33,11 @@ class KnownHosts:
         self._checked_at = 0.0
         self._lock = RLock()
 
-    def index(self) -> KnownHostsIndex:
+    def index(self, host: str, port: int) -> KnownHostsIndex:
         """Return what the files say now.
+
+        :param host: who asks, for the message.
+        :param port: its port.
 
         :raises HostKeyError: when a file is there and cannot be read.
         """
@@ -42,22 +45,24 @@ class KnownHosts:
             return self._index
         with self._lock:
             if self._index is None or time.monotonic() - self._checked_at >= _FRESH_SECONDS:
-                self._index = self._read()
+                self._index = self._read(host, port)
                 self._checked_at = time.monotonic()
             return self._index
 
-    def _read(self) -> KnownHostsIndex:
+    def _read(self, host: str, port: int) -> KnownHostsIndex:
         known = self._index
         try:
             if known is not None and in_thread(known.is_current):
                 return known
             return in_thread(load, self.paths)
         except OSError as ex:
-            raise HostKeyError("Host keys cannot be checked: %s", ex) from ex
+            raise HostKeyError(
+                "The key of host %s:%s cannot be checked: %s", host, port, ex, host=host, port=port
+            ) from ex
 
     def key_types(self, host: str, port: int) -> list[str]:
         """Return the types of the keys on record for a host."""
-        return self.index().key_types(host, port)
+        return self.index(host, port).key_types(host, port)
 
     def verify(self, host: str, port: int, key_type: str, blob: bytes, policy: str) -> None:
         """Accept a server's key, or raise.
@@ -70,7 +75,7 @@ class KnownHosts:
         :raises UnknownHostKeyError: when the host is unknown under ``"strict"``.
         :raises HostKeyMismatchError: when another key is on record, or this one is revoked.
         """
-        check = self.index().check(host, port, key_type, blob)
+        check = self.index(host, port).check(host, port, key_type, blob)
         if check.status is HostKeyStatus.KNOWN:
             return
         if check.status is not HostKeyStatus.UNKNOWN:
@@ -95,18 +100,21 @@ class KnownHosts:
         """Append a new host's key; as OpenSSH does, go on when that is not possible."""
         with self._lock:
             # Another connection to the same host may have recorded it in the meantime.
-            check = self.index().check(host, port, key_type, blob)
+            check = self.index(host, port).check(host, port, key_type, blob)
             if check.status is HostKeyStatus.KNOWN:
                 return
             if check.status is not HostKeyStatus.UNKNOWN:
                 raise _mismatch(host, port, key_type, blob, check)
+            if not self.paths:
+                logger.warning("Host %s:%s is new, and there is no known_hosts file", host, port)
+                return
             try:
                 line = format_line(host, port, key_type, blob)
                 appended = in_thread(known_hosts_file.append, self.paths[0], line)
-            except (OSError, ValueError, IndexError) as ex:
+            except (OSError, ValueError) as ex:
                 logger.warning("The key of host %s:%s could not be recorded: %s", host, port, ex)
                 return
-            self.index().add(appended)
+            self.index(host, port).add(appended)
         logger.info("Recorded the %s key of new host %s:%s", key_type, host, port)
 
 

@@ -229,18 +229,20 @@ class BaseParallelSSHClient:
             read_timeout=read_timeout,
             stdin=stdin,
         )
-        self._output = None
-        self.cmds = [
+        cmds = [
             self._pool.spawn(self._run_on_host, index, text, options)
             for index, text in enumerate(commands)
         ]
-        gevent.joinall(self.cmds)
-        self._output = self._outputs_of(self.cmds)
+        self.cmds, self._output = cmds, None
+        gevent.joinall(cmds)
+        outputs = self._outputs_of(cmds)
+        if self.cmds is cmds:
+            self._output = outputs
         if stop_on_errors:
-            for cmd in self.cmds:
+            for cmd in cmds:
                 if cmd.exception is not None:
                     raise cmd.exception
-        return self._output
+        return outputs
 
     def _run_on_host(self, index: int, command: str, options: dict[str, Any]) -> HostOutput:
         return self._client_of(index).run_command(command, **options)

@@ -90,7 +90,7 @@ class BaseSSHClient(ChannelAccess):
             shell=shell,
             sudo_prompt=dialogue.prompt if dialogue is not None else None,
             sudo_wrapper=dialogue.wrapper if dialogue is not None else None,
-            encoding=encoding or "utf-8",
+            encoding=_command_encoding(encoding),
         )
         pty = (term or DEFAULT_TERM, *(pty_size or DEFAULT_PTY_SIZE)) if use_pty else None
         running = self._start(sent, env or {}, pty, timeout, dialogue)
@@ -170,6 +170,11 @@ def _check_encoding(encoding: str | None, errors: str) -> None:
     if encoding is not None:
         is_wide(encoding)
     codecs.lookup_error(errors)
+
+
+def _command_encoding(encoding: str | None) -> str:
+    """What a shell reads is not UTF-16, whatever its command prints."""
+    return "utf-8" if encoding is None or is_wide(encoding) else encoding
 
 
 def _encoded(source: StdinSource, encoding: str) -> Iterator[bytes]:

@@ -6,6 +6,9 @@ import secrets
 
 from gevent.event import Event
 
+#: Sudo says no more than this; a server that does is not running it.
+_HELD_MAX = 64 * 1024
+
 
 class SudoDialogue:
     """Answers sudo's question, once, and nobody else's.
@@ -38,7 +41,7 @@ class SudoDialogue:
         self._started = f"[pssh-started-{token}]"
         self._password = password
         self._held = b""
-        self._asked = False
+        self._asked = 0
         self.wants_password = False
         self.refused = False
         self.passed = False
@@ -58,34 +61,27 @@ class SudoDialogue:
         return self._password.encode() + b"\n"
 
     def receive(self, data: bytes) -> bytes:
-        """Take output, and return what of it is not part of the dialogue."""
-        data = self._held + data
-        self._held = b""
-        prompt, started = self.prompt.encode(), self._started.encode()
-        before, found, after = data.partition(started)
+        """Take output, and return what of it is the command's own.
+
+        Until sudo lets the command run, what comes is sudo's: its question, the line feed
+        after the answer, a lecture. It is held until it is known how that ends.
+        """
+        self._held += data
+        prompt = self.prompt.encode()
+        before, found, after = self._held.partition(self._started.encode())
         if found:
             self.passed = True
-            # What came before is sudo's own: its prompt, a lecture, a line feed.
-            return self._without_prompt(before) + after
-        if prompt in data:
-            if self._asked:
-                self.refused = True
-            self._asked = self.wants_password = True
-            return self._without_prompt(data)
-        keep = _possible_beginning(data, (prompt, started))
-        if keep:
-            self._held = data[-keep:]
-            return data[:-keep]
-        return data
+            self._held = b""
+            return after
+        asked = before.count(prompt)
+        self.wants_password = asked > self._asked and not self._asked
+        self.refused = asked > 1
+        self._asked = asked
+        if len(self._held) > _HELD_MAX:
+            return self.rest()
+        return b""
 
-    def _without_prompt(self, data: bytes) -> bytes:
-        return data.replace(self.prompt.encode() + b"\r\n", b"").replace(self.prompt.encode(), b"")
-
-
-def _possible_beginning(data: bytes, words: tuple[bytes, ...]) -> int:
-    """How many bytes at the end of the data may be the beginning of one of the words."""
-    longest = max(len(word) for word in words) - 1
-    for count in range(min(longest, len(data)), 0, -1):
-        if any(word.startswith(data[-count:]) for word in words):
-            return count
-    return 0
+    def rest(self) -> bytes:
+        """Return what sudo said when the command was not run after all."""
+        held, self._held = self._held, b""
+        return held.replace(self.prompt.encode() + b"\r\n", b"").replace(self.prompt.encode(), b"")

@@ -6,6 +6,7 @@ reading a file.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -17,28 +18,31 @@ _Result = TypeVar("_Result")
 #: At most this many at a time. Names: as many as the hosts that are worked on at the same
 #: time by default, and more, so that slow ones do not hold up the rest. Keys: decrypting is
 #: a matter of processors. Threads are started when they are needed.
-_SIZES = {"names": 128, "keys": 4}
+_SIZES = {"names": 128, "keys": 4, "files": 8}
 
 
 def pool(kind: str) -> ThreadPool:
-    """Return the threads of this hub for a kind of work: ``"names"`` or ``"keys"``."""
+    """Return the threads of this hub for a kind of work.
+
+    :param kind: ``"names"``, ``"keys"`` or ``"files"``.
+    """
     hub = gevent.get_hub()
-    name = f"_pssh_{kind}"
+    # A forked child has none of its parent's threads.
+    name = f"_pssh_{kind}_{os.getpid()}"
     threads = hub.__dict__.get(name)
     if threads is None:
         threads = hub.__dict__[name] = ThreadPool(_SIZES[kind], hub=hub)
-    return cast(ThreadPool, threads)
+    return cast("ThreadPool", threads)
 
 
-def in_thread(function: Callable[..., _Result], *args: Any, kind: str | None = None) -> _Result:
+def in_thread(function: Callable[..., _Result], *args: Any, kind: str = "files") -> _Result:
     """Call a function in a thread and wait for it without blocking the loop.
 
     :param function: what to call.
     :param args: its arguments.
-    :param kind: which threads; by default the hub's own, which are for the disk here.
+    :param kind: which threads (see :func:`pool`).
     """
-    threads = gevent.get_hub().threadpool if kind is None else pool(kind)
-    result, error = threads.apply(outcome, (function, *args))
+    result, error = pool(kind).apply(outcome, (function, *args))
     if error is not None:
         raise error
     return cast(_Result, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ssh2.error_codes import LIBSSH2_ERROR_EAGAIN
-from ssh2.exceptions import SSH2Error
+from ssh2.exceptions import InvalidRequestError, SSH2Error
 
 from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock
 from pssh.clients.native import libssh2
@@ -48,6 +48,9 @@ class NativeChannel(Channel):
     def request_exec(self, command: bytes) -> WouldBlock | None:
         try:
             return self._done(self._open.execute(command))
+        except InvalidRequestError as ex:
+            doing = f"start a command of {len(command)} bytes, which is too long for libssh2"
+            raise self._session.error(ex, doing) from ex
         except SSH2Error as ex:
             raise self._session.error(ex, "start a command") from ex
 

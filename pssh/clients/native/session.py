@@ -102,12 +102,12 @@ class NativeSession(Session):
     :param offered: the algorithms to offer.
     """
 
-    __slots__ = ("_callback", "_channels", "_raw", "_silence", "_sock", "host", "port")
+    __slots__ = ("_callback", "_channels", "_opened", "_silence", "_sock", "host", "port")
 
     def __init__(self, host: str, port: int, offered: Algorithms) -> None:
         self.host = host
         self.port = port
-        self._raw = ssh2_session.Session()
+        self._opened: ssh2_session.Session | None = ssh2_session.Session()
         self._sock: socket.socket | None = None
         self._channels: list[weakref.ref[NativeChannel]] = []
         self._callback: object = None
@@ -117,6 +117,18 @@ class NativeSession(Session):
         # the shortest that libssh2 takes).
         self._raw.keepalive_config(True, 2)
         self._offer(offered)
+
+    @property
+    def _raw(self) -> ssh2_session.Session:
+        if self._opened is None:
+            raise ConnectionLostError(
+                "The connection to host %s:%s has been closed by this client",
+                self.host,
+                self.port,
+                host=self.host,
+                port=self.port,
+            )
+        return self._opened
 
     def _offer(self, offered: Algorithms) -> None:
         if offered.compress:
@@ -339,18 +351,22 @@ class NativeSession(Session):
         self._silence = theirs
 
     def disconnect(self) -> None:
+        if self._opened is None:
+            return
         with contextlib.suppress(SSH2Error):
-            self._raw.disconnect()
+            self._opened.disconnect()
         if self._sock is not None:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
-        # libssh2 tries to send when it frees a channel. All of them go now, while the
-        # descriptor is still ours: later it may belong to somebody else's connection.
+        # libssh2 tries to send when it frees channels, also those whose opening has only
+        # begun. All of it goes now, while the descriptor is still ours: later it may belong
+        # to somebody else's connection.
         for ref in self._channels:
             channel = ref()
             if channel is not None:
                 channel.release()
         self._channels.clear()
+        self._opened = None
         self._callback = None
         if self._silence is not None:
             self._silence.close()
