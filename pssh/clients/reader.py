@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import IO
 
 from gevent.event import Event
 
@@ -24,10 +23,12 @@ class _Segment:
     Reads and writes name their offset, because they run in threads at the same time.
     """
 
-    __slots__ = ("_file", "read_at", "size", "writing")
+    __slots__ = ("_descriptor", "read_at", "size", "writing")
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by close)
+        # A bare descriptor: of a file object that is collected Python would complain.
+        with tempfile.TemporaryFile(buffering=0) as file:
+            self._descriptor = os.dup(file.fileno())
         self.size = 0
         self.read_at = 0
         self.writing = False
@@ -35,19 +36,25 @@ class _Segment:
     def append(self, data: bytes) -> None:
         view, offset = memoryview(data), self.size
         while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
+            written = os.pwrite(self._descriptor, view, offset)
             offset += written
             view = view[written:]
         self.size = offset
 
     def take(self) -> bytes:
         count = min(CHUNK_SIZE, self.size - self.read_at)
-        data = os.pread(self._file.fileno(), count, self.read_at)
+        data = os.pread(self._descriptor, count, self.read_at)
         self.read_at += len(data)
         return data
 
     def close(self) -> None:
-        self._file.close()
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
 
 
 class ConcurrentRWBuffer:

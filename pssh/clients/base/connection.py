@@ -296,15 +296,16 @@ class Connection:
 
         One for each who asks: the tracebacks of several greenlets must not mix.
         """
-        if isinstance(self._lost, ConnectionLostError):
-            return ConnectionLostError(*self._lost.args, host=self.host, port=self.port)
+        lost = self._lost
+        if isinstance(lost, ConnectionLostError):
+            return ConnectionLostError(*lost.args, host=self.host, port=self.port)
+        message, *reason = (
+            ("The connection to host %s:%s has been closed by this client",)
+            if lost is None
+            else ("The connection to host %s:%s was lost: %s", lost)
+        )
         return ConnectionLostError(
-            "The connection to host %s:%s was lost: %s",
-            self.host,
-            self.port,
-            self._lost or "this client has closed it",
-            host=self.host,
-            port=self.port,
+            message, self.host, self.port, *reason, host=self.host, port=self.port
         )
 
     def _finish_sending(self, operation: Callable[..., Any], args: tuple[Any, ...]) -> None:

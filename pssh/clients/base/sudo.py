@@ -54,7 +54,9 @@ class SudoDialogue:
     @property
     def wrapper(self) -> str:
         """What has to stand between sudo and the command in the command line."""
-        return f'sh -c \'printf %s "{self._started}" >&2; exec "$@"\' sh'
+        # Not the word itself: sudo prints the whole command when it does not allow it.
+        template = self._started.replace("started", "%s")
+        return f'sh -c \'printf "{template}" started >&2; exec "$@"\' sh'
 
     def answer(self) -> bytes:
         """Return what to send when sudo asks."""

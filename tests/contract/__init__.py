@@ -1,0 +1,1 @@
+"""The public contract, written once for every client library."""
