@@ -127,11 +127,12 @@ class LineDecoder:
     def _feed_wide(self, chunk: bytes, *, final: bool) -> None:
         assert self._wide is not None
         text = self._wide_partial + self._wide.decode(chunk, final)
-        lines = text.split("\n")
-        self._wide_partial = "" if final else lines.pop()
-        if final and not lines[-1]:
-            lines.pop()
-        self._lines = iter(_without_carriage_returns(lines))
+        *lines, rest = text.split("\n")
+        lines = _without_carriage_returns(lines)
+        self._wide_partial = "" if final else rest
+        if final and rest:
+            lines.append(rest)
+        self._lines = iter(lines)
 
 
 @cache

@@ -168,7 +168,9 @@ class ConcurrentRWBuffer:
             self._data_waiter.wait()
 
     def _available(self) -> bool:
-        return bool(self._chunks) or any(s.size > s.read_at for s in self._segments)
+        if self._chunks:
+            return True
+        return bool(self._segments) and any(s.size > s.read_at for s in self._segments)
 
     def _spill(self, data: bytes) -> None:
         if not self._segments or self._segments[-1].size >= SEGMENT_SIZE:

@@ -18,7 +18,9 @@ from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.reader import ConcurrentRWBuffer
 from pssh.exceptions import AuthenticationError, PSSHError, SessionError
 
-#: Larger reads cost more than they save: the memory for each is fresh.
+#: What is read at once: little, as most commands print little and the memory for each read
+#: is fresh, and after a read that was full more. Beyond this it costs more than it saves.
+FIRST_READ_SIZE = 16 * 1024
 READ_SIZE = 256 * 1024
 WRITE_SIZE = 256 * 1024
 
@@ -42,6 +44,7 @@ class Command:
         "_exit",
         "_input_ended",
         "_input_lock",
+        "_read_size",
         "_sudo",
         "channel",
         "closed_here",
@@ -73,8 +76,10 @@ class Command:
         self._input_lock: BoundedSemaphore | None = None
         self._input_ended = False
         self._sudo = sudo
+        self._read_size = FIRST_READ_SIZE
         channel.owner = weakref.ref(self)
-        gevent.spawn(self._run)
+        # Nobody joins it, so that it need not be more than a bare greenlet.
+        gevent.spawn_raw(self._run)
 
     # How it ended
 
@@ -166,9 +171,11 @@ class Command:
 
     def _move(self, stream: int, buffer: ConcurrentRWBuffer) -> bool:
         """Read once from a stream into its buffer; whether there may be more at once."""
-        data = self.connection.attempt(self.channel.read, stream, READ_SIZE)
+        data = self.connection.attempt(self.channel.read, stream, self._read_size)
         if data is WOULD_BLOCK or not data:
             return False
+        if len(data) == self._read_size:
+            self._read_size = READ_SIZE
         if self._sudo is not None and stream == self._sudo.stream:
             data = self._after_sudo(self._sudo, data)
         if data:

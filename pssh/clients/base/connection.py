@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
+from gevent import getcurrent
 from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 
@@ -37,7 +38,7 @@ _BYTES_RECEIVED = struct.Struct("=128xQ")
 
 # The real one, also when the program has made the standard library cooperative.
 _poll = get_original("select", "poll")
-_get_ident = get_original("_thread", "get_ident")
+_get_ident: Callable[[], int] = get_original("_thread", "get_ident")
 
 
 class Connection:
@@ -60,6 +61,7 @@ class Connection:
         "_seen",
         "_sender",
         "_shared",
+        "_thread",
         "_waiters",
         "_watcher",
         "_watching",
@@ -77,6 +79,7 @@ class Connection:
         self.port = port
         self.keepalive: KeepAlive | None = None
         self._hub = gevent.get_hub()
+        self._thread: int = _get_ident()
         self._watcher = self._hub.loop.io(sock.fileno(), 1)
         self._watching = 0
         #: Greenlets that wait; a dict because it keeps the order and forgets in one step.
@@ -113,9 +116,10 @@ class Connection:
         :returns: the result, or ``WOULD_BLOCK`` when the server has to send something first.
         :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
         """
-        me = gevent.getcurrent()
+        me = getcurrent()
         while True:
-            self._check_usable()
+            if self._lost is not None or self._closed or _get_ident() != self._thread:
+                self._check_usable()
             if self._sender is not None and self._sender is not me:
                 self.wait()
                 continue
@@ -158,7 +162,7 @@ class Connection:
 
     def wait(self) -> None:
         """Sleep until the session may have got further."""
-        me = gevent.getcurrent()
+        me = getcurrent()
         if me is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
         self._waiters[me] = None
@@ -177,7 +181,7 @@ class Connection:
         :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
         """
         self._check_usable()
-        me = gevent.getcurrent()
+        me = getcurrent()
         self._parked[me] = None
         try:
             self._hub.switch()
@@ -278,7 +282,7 @@ class Connection:
 
         The garbage collector may run in any other.
         """
-        return bool(_get_ident() == self._hub.thread_ident)
+        return _get_ident() == self._thread
 
     def _check_usable(self) -> None:
         if not self._is_here():

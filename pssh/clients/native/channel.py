@@ -23,13 +23,15 @@ _DEFAULT_PTY_SIZE = (80, 24)
 class NativeChannel(Channel):
     """A channel of :class:`pssh.clients.native.session.NativeSession`."""
 
-    __slots__ = ("_marked", "_raw", "_session")
+    __slots__ = ("_marked", "_pointer", "_raw", "_session")
 
     def __init__(self, session: NativeSession, raw: RawChannel) -> None:
         super().__init__()
         self._session = session
         self._raw: RawChannel | None = raw
-        self._marked = libssh2.mark_exit_status_unknown(raw)
+        # Right as long as libssh2's channel is there, which is until it is released.
+        self._pointer = libssh2.channel_pointer(raw)
+        self._marked = libssh2.mark_exit_status_unknown(raw, self._pointer)
 
     @property
     def _open(self) -> RawChannel:
@@ -66,12 +68,12 @@ class NativeChannel(Channel):
         try:
             if (columns, rows) == _DEFAULT_PTY_SIZE:
                 return self._done(raw.pty(term))
-            code = libssh2.request_pty(raw, term, columns, rows)
-            if code is None:
+            if self._pointer is None:
                 raise InvalidAPIUseError(
                     "pty_size is not possible with this build of ssh2-python (host %s)",
                     self._session.host,
                 )
+            code = libssh2.request_pty(self._pointer, term, columns, rows)
             error = error_for_code(code)
             if error is not None:
                 raise error
@@ -98,7 +100,7 @@ class NativeChannel(Channel):
     def has_arrived(self) -> bool:
         # The binding's own poll_channel_read stops at the answer to a keep-alive, which
         # libssh2 leaves in its queue.
-        return libssh2.bytes_queued(self._open) != 0
+        return self._pointer is None or libssh2.bytes_queued(self._pointer) != 0
 
     def read_arrived(self, stream: int, size: int) -> bytes:
         if self._raw is None:
@@ -137,7 +139,7 @@ class NativeChannel(Channel):
             raise self._session.lost(ex) from ex
 
     def exit_status(self) -> ExitStatus:
-        return libssh2.exit_status(self._open, self._marked)
+        return libssh2.exit_status(self._open, self._pointer, self._marked)
 
     def close(self) -> WouldBlock | None:
         try:
@@ -147,3 +149,4 @@ class NativeChannel(Channel):
 
     def release(self) -> None:
         self._raw = None
+        self._pointer = None

@@ -121,12 +121,13 @@ def session_pointer(raw: RawSession) -> int | None:
     return _word(id(raw) + _SESSION_POINTER) or None
 
 
-def mark_exit_status_unknown(raw: RawChannel) -> bool:
+def mark_exit_status_unknown(raw: RawChannel, channel: int | None) -> bool:
     """Make "no exit status" recognizable on a channel that was just opened.
 
+    :param raw: the channel.
+    :param channel: its pointer, if that is known.
     :returns: whether that worked; if not, a missing exit status reads as 0.
     """
-    channel = channel_pointer(raw)
     if channel is None or _word(channel + _TYPE_LENGTH) != len(b"session"):
         return False
     if ctypes.string_at(_word(channel + _TYPE), len(b"session")) != b"session":
@@ -141,24 +142,24 @@ def mark_exit_status_unknown(raw: RawChannel) -> bool:
     return False
 
 
-def exit_status(raw: RawChannel, marked: bool) -> ExitStatus:
+def exit_status(raw: RawChannel, channel: int | None, marked: bool) -> ExitStatus:
     """Read how a command ended.
 
     :param raw: the channel of the command.
+    :param channel: its pointer, if that is known.
     :param marked: what :func:`mark_exit_status_unknown` returned for it.
     """
     status = raw.get_exit_status()
     if marked and status != _NO_EXIT_STATUS:
         return ExitStatus(status=status)
     # A server sends the one or the other (RFC 4254 section 6.10).
-    signal = _exit_signal(raw)
+    signal = _exit_signal(channel, session_pointer(raw.session))
     if signal is not None:
         return ExitStatus(signal=signal)
     return ExitStatus() if marked else ExitStatus(status=status)
 
 
-def _exit_signal(raw: RawChannel) -> str | None:
-    channel, session = channel_pointer(raw), session_pointer(raw.session)
+def _exit_signal(channel: int | None, session: int | None) -> str | None:
     if channel is None or session is None:
         return None
     text, length = ctypes.c_void_p(), ctypes.c_size_t()
@@ -174,27 +175,22 @@ def _exit_signal(raw: RawChannel) -> str | None:
     return name or None
 
 
-def bytes_queued(raw: RawChannel) -> int | None:
+def bytes_queued(channel: int) -> int:
     """Count the bytes of both streams that libssh2 has received and nobody has read.
 
-    :returns: the number, ``None`` where the binding's layout is not known.
+    :param channel: the channel's pointer.
     """
-    channel = channel_pointer(raw)
-    if channel is None:
-        return None
     available = ctypes.c_ulong()
     _window_read(channel, ctypes.addressof(available), None)
     return available.value
 
 
-def request_pty(raw: RawChannel, term: str, columns: int, rows: int) -> int | None:
+def request_pty(channel: int, term: str, columns: int, rows: int) -> int:
     """Ask for a pseudo terminal of a size (RFC 4254 section 6.2).
 
-    :returns: libssh2's code, ``None`` where the binding's layout is not known.
+    :param channel: the channel's pointer.
+    :returns: libssh2's code.
     """
-    channel = channel_pointer(raw)
-    if channel is None:
-        return None
     name = term.encode("ascii")
     return _request_pty(channel, name, len(name), None, 0, columns, rows, 0, 0)
 

@@ -46,6 +46,12 @@ from pssh.clients.native.channel import NativeChannel
 from pssh.clients.native.errors import TRANSPORT_ERRORS, describe, error_for_code, translate
 from pssh.exceptions import ConnectionLostError, PKeyFileError, PSSHError, SSHError
 
+# The seam's directions are libssh2's own, so that they need no translation at each call.
+assert (READ, WRITE) == (
+    ssh2_session.LIBSSH2_SESSION_BLOCK_INBOUND,
+    ssh2_session.LIBSSH2_SESSION_BLOCK_OUTBOUND,
+)
+
 #: Not key exchange methods but signs that we understand an extension (RFC 8308, and the
 #: answer to CVE-2023-48795). libssh2 stops sending them when it is given a list without them.
 _KEX_EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
@@ -220,13 +226,7 @@ class NativeSession(Session):
             raise self.lost(ex) from ex
 
     def directions(self) -> int:
-        blocked = self._raw.block_directions()
-        directions = 0
-        if blocked & ssh2_session.LIBSSH2_SESSION_BLOCK_INBOUND:
-            directions |= READ
-        if blocked & ssh2_session.LIBSSH2_SESSION_BLOCK_OUTBOUND:
-            directions |= WRITE
-        return directions
+        return int(self._raw.block_directions())
 
     # Authentication
 
