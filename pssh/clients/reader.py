@@ -90,7 +90,7 @@ class ConcurrentRWBuffer:
         self.limit = limit
         self.overflow = overflow
         self._chunks: deque[bytes] = deque()
-        self._segments: deque[_Segment] = deque()
+        self._segments: list[_Segment] = []
         self._size = 0
         # Made when somebody has to wait: most buffers of most commands never need one.
         self._data_waiter: Event | None = None
@@ -125,7 +125,7 @@ class ConcurrentRWBuffer:
         self._chunks.clear()
         self._size = 0
         while self._segments:
-            self._segments.popleft().close()
+            self._segments.pop().close()
 
     @property
     def full(self) -> bool:
@@ -189,7 +189,7 @@ class ConcurrentRWBuffer:
         while self._segments and self._segments[0].read_at >= self._segments[0].size:
             if self._segments[0].writing:
                 break
-            self._segments.popleft().close()
+            self._segments.pop(0).close()
         return data
 
     def __iter__(self) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ PASSWORD = "password"
 KEYBOARD_INTERACTIVE = "keyboard-interactive"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Credentials:
     """What a user has to show, in the order in which it is tried."""
 

@@ -12,7 +12,8 @@ import resource
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import gevent
 from gevent.monkey import get_original
@@ -61,7 +62,7 @@ _PASSING_REASONS = ("Exceeded MaxStartups", "Not allowed at this time")
 SessionFactory = Callable[[str, int, Algorithms], Session]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
     """Where to connect to, and how."""
 
@@ -148,13 +149,16 @@ def _algorithms(target: Target) -> Algorithms:
     if offered.host_keys is not None or target.known_hosts is None:
         return offered
     recorded = target.known_hosts.key_types(target.host, target.port)
-    return Algorithms(
-        ciphers=offered.ciphers,
-        macs=offered.macs,
-        kex=offered.kex,
-        host_keys=tuple(algorithms.host_keys_for(recorded, target.host_key_algorithms)),
-        compress=offered.compress,
-    )
+    return _with_host_keys(offered, tuple(recorded), tuple(target.host_key_algorithms))
+
+
+@lru_cache(maxsize=256)
+def _with_host_keys(
+    offered: Algorithms, recorded: tuple[str, ...], host_keys: tuple[str, ...]
+) -> Algorithms:
+    """Most hosts of a client have the same kinds of keys on record."""
+    ordered = algorithms.host_keys_for(recorded, host_keys)
+    return replace(offered, host_keys=tuple(ordered))
 
 
 # TCP

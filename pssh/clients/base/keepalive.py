@@ -36,7 +36,7 @@ class KeepAlive:
         # libssh2 sends no more than one each two seconds.
         self.seconds = max(seconds, 2)
         self._connection = weakref.ref(connection)
-        self._received = connection.bytes_received()
+        self._received = -1
         self._unanswered = 0
         self._timer = gevent.get_hub().loop.timer(self.seconds, repeat=self.seconds, ref=False)
         self._timer.start(self._tick)

@@ -18,6 +18,9 @@ class Task(Greenlet):  # type: ignore[misc]
     :param args: its arguments.
     """
 
+    #: Where it was started from is no news: gevent need not keep it.
+    spawning_stack_limit = 0
+
     def __init__(self, function: Callable[..., Any], *args: Any) -> None:
         super().__init__(self._attempt, function, *args)
         self._error: Exception | None = None

@@ -8,7 +8,7 @@ import os
 import socket
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from ssh2 import session as ssh2_session
 from ssh2.error_codes import (
@@ -71,7 +71,7 @@ def supported_algorithms(setting: str) -> tuple[str, ...]:
     return tuple(name for name in names if name not in _KEX_EXTENSIONS)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _preferences(offered: Algorithms) -> list[tuple[object, str]]:
     """Return libssh2's methods with the names to offer for each, comma separated."""
 

@@ -14,6 +14,11 @@ _LATER = "this version cannot do that yet"
 _LIBSSH = "libssh2 cannot do that; the client pssh.clients.ssh will, in a later version"
 
 
+_HOST_KEYS = tuple(
+    algorithms.choose(None, algorithms.HOST_KEYS, supported_algorithms("host_key_algorithms"))
+)
+
+
 class SSHClient(BaseSSHClient):
     """A connection to one host, on libssh2. See :class:`BaseSSHClient` for its use."""
 
@@ -69,6 +74,4 @@ class SSHClient(BaseSSHClient):
 
     @classmethod
     def _offered_host_keys(cls) -> Sequence[str]:
-        return algorithms.choose(
-            None, algorithms.HOST_KEYS, supported_algorithms("host_key_algorithms")
-        )
+        return _HOST_KEYS
