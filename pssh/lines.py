@@ -25,15 +25,18 @@ class ByteLines:
             if chunk:
                 self._partial.append(chunk)
             return []
-        if self._partial:
-            self._partial.append(chunk)
-            chunk = b"".join(self._partial)
-            self._partial.clear()
         lines = chunk.split(b"\n")
+        has_cr = b"\r" in chunk
+        if self._partial:
+            # Only the first line is copied, not the chunk.
+            self._partial.append(lines[0])
+            lines[0] = b"".join(self._partial)
+            has_cr = has_cr or lines[0].endswith(b"\r")
+            self._partial.clear()
         rest = lines.pop()
         if rest:
             self._partial.append(rest)
-        if b"\r" in chunk:
+        if has_cr:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return lines
 
