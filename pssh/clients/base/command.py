@@ -28,8 +28,9 @@ WRITE_SIZE = 256 * 1024
 class Command:
     """A command on its channel.
 
-    One greenlet reads both streams into their buffers, waits for the end, and closes the
-    channel. When :attr:`done` is set, everything that there will ever be is in the buffers.
+    One greenlet is in :meth:`run`: it reads both streams into their buffers, waits for the
+    end, and closes the channel. When :attr:`done` is set, everything that there will ever be
+    is in the buffers.
 
     :param connection: the connection.
     :param channel: a channel on which a command has been started.
@@ -78,8 +79,6 @@ class Command:
         self._sudo = sudo
         self._read_size = FIRST_READ_SIZE
         channel.owner = weakref.ref(self)
-        # Nobody joins it, so that it need not be more than a bare greenlet.
-        gevent.spawn_raw(self._run)
 
     # How it ended
 
@@ -99,7 +98,8 @@ class Command:
 
     # Reading
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Read until the command has ended. Once, in a greenlet of whoever started it."""
         error: BaseException | None = None
         try:
             self._read_to_end()

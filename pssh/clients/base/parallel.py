@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import gevent
-from gevent.pool import Pool
+from gevent.lock import BoundedSemaphore
 from gevent.queue import SimpleQueue
 
 from pssh import config as configuration
@@ -17,7 +17,7 @@ from pssh.clients.base.host import signature
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.single import BaseSSHClient, StdinSource, deadline_after
 from pssh.clients.base.streams import log_output, stream_lines
-from pssh.clients.base.task import Task
+from pssh.clients.base.task import CommandStart, Task
 from pssh.command_line import commands_for_hosts
 from pssh.config import HostConfig
 from pssh.exceptions import HostConfigError, InvalidAPIUseError, Timeout
@@ -63,7 +63,7 @@ class BaseParallelSSHClient:
         # Most hosts have no settings of their own, and share these.
         self._complete_config = self._config.with_defaults()
         self._resources = Resources()
-        self._pool = Pool(self.pool_size, greenlet_class=Task)
+        self._slots = BoundedSemaphore(self.pool_size)
         self._hosts: list[str] = _host_list(hosts)
         self._check_host_config()
         for config in (self._config, *(self.host_config or ())):
@@ -71,7 +71,7 @@ class BaseParallelSSHClient:
                 self._resources.key(config.private_key)
         self._clients: list[BaseSSHClient | None] = [None] * len(self._hosts)
         self._output: list[HostOutput] | None = None
-        self.cmds: list[Task] | None = None
+        self.cmds: list[CommandStart] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -152,10 +152,15 @@ class BaseParallelSSHClient:
         """
         self._check_host_config()
         self._follow_changes()
-        return [
-            self._pool.spawn(_connect_client, self._client_of(index))
-            for index in range(len(self._hosts))
-        ]
+        return [self._spawn(self._client_of(index).connect) for index in range(len(self._hosts))]
+
+    def _spawn(self, function: Callable[..., Any], *args: Any) -> Task:
+        """Start work on a host, when work on fewer than ``pool_size`` hosts goes on."""
+        self._slots.acquire()
+        task = Task(function, *args)
+        task.rawlink(lambda _: self._slots.release())
+        task.start()
+        return task
 
     def close(self) -> None:
         """Close all connections. Commands that run lose them; a new command connects again."""
@@ -229,11 +234,12 @@ class BaseParallelSSHClient:
             read_timeout=read_timeout,
             stdin=stdin,
         )
-        cmds = [
-            self._pool.spawn(self._run_on_host, index, text, options)
-            for index, text in enumerate(commands)
-        ]
+        cmds: list[CommandStart] = []
         self.cmds, self._output = cmds, None
+        for index, text in enumerate(commands):
+            self._slots.acquire()
+            cmds.append(CommandStart())
+            gevent.spawn_raw(self._run_on_host, cmds[-1], index, text, options)
         gevent.joinall(cmds)
         outputs = self._outputs_of(cmds)
         if self.cmds is cmds:
@@ -244,10 +250,23 @@ class BaseParallelSSHClient:
                     raise cmd.exception
         return outputs
 
-    def _run_on_host(self, index: int, command: str, options: dict[str, Any]) -> HostOutput:
-        return self._client_of(index).run_command(command, **options)
+    def _run_on_host(
+        self, start: CommandStart, index: int, command: str, options: dict[str, Any]
+    ) -> None:
+        try:
+            output, running = self._client_of(index).start_command(command, **options)
+        except BaseException as ex:
+            # Whatever it is, somebody waits for the start.
+            start.set_exception(ex)
+            if not isinstance(ex, Exception):
+                raise
+            return
+        finally:
+            self._slots.release()
+        start.set(output)
+        running.run()
 
-    def _outputs_of(self, cmds: Sequence[Task]) -> list[HostOutput]:
+    def _outputs_of(self, cmds: Sequence[CommandStart]) -> list[HostOutput]:
         """Return an output for each host; one with the error where nothing was started."""
         outputs = []
         for index, cmd in enumerate(cmds):
@@ -264,13 +283,16 @@ class BaseParallelSSHClient:
             )
         return outputs
 
-    def get_last_output(self, cmds: Sequence[Task] | None = None) -> list[HostOutput] | None:
+    def get_last_output(
+        self, cmds: Sequence[CommandStart] | None = None
+    ) -> list[HostOutput] | None:
         """Return the output of the last commands, ``None`` before the first.
 
         :param cmds: other commands: a list that :attr:`cmds` was.
         """
         if cmds is None:
             if self.cmds is not None and self._output is None:
+                gevent.joinall(self.cmds)
                 self._output = self._outputs_of(self.cmds)
             return self._output
         gevent.joinall(cmds)
@@ -393,10 +415,6 @@ class BaseParallelSSHClient:
 
 def _putter(queue: SimpleQueue[HostOutput], out: HostOutput) -> Callable[[Any], None]:
     return lambda _: queue.put(out)
-
-
-def _connect_client(client: BaseSSHClient) -> None:
-    client.connect()
 
 
 def _host_list(hosts: Iterable[str]) -> list[str]:

@@ -80,6 +80,49 @@ class BaseSSHClient(ChannelAccess):
             variable or the command.
         :raises PSSHError: when the connection is lost, or cannot be opened again.
         """
+        output, running = self.start_command(
+            command,
+            sudo,
+            user,
+            use_pty,
+            shell,
+            encoding,
+            timeout,
+            read_timeout,
+            env=env,
+            sudo_password=sudo_password,
+            pty_size=pty_size,
+            term=term,
+            stdin=stdin,
+            encoding_errors=encoding_errors,
+        )
+        # Nobody joins it, so that it need not be more than a bare greenlet.
+        gevent.spawn_raw(running.run)
+        return output
+
+    def start_command(
+        self,
+        command: str,
+        sudo: bool = False,
+        user: str | None = None,
+        use_pty: bool = False,
+        shell: str | None = None,
+        encoding: str | None = "utf-8",
+        timeout: float | None = None,
+        read_timeout: float | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        sudo_password: str | None = None,
+        pty_size: tuple[int, int] | None = None,
+        term: str | None = None,
+        stdin: StdinSource | None = None,
+        encoding_errors: str = "strict",
+    ) -> tuple[HostOutput, Command]:
+        """Start a command for a caller who then has :meth:`Command.run` read it.
+
+        That saves a greenlet where the caller is in one that has nothing else to do. The
+        parameters and errors are those of :meth:`run_command`.
+        """
         _check_encoding(encoding, encoding_errors)
         use_pty = use_pty or pty_size is not None or term is not None
         dialogue = _sudo_dialogue(sudo_password, use_pty)
@@ -97,7 +140,7 @@ class BaseSSHClient(ChannelAccess):
         if stdin is not None:
             source = _encoded(stdin, encoding or "utf-8")
             feed(running, source, after=dialogue.over if dialogue is not None else None)
-        return HostOutput(
+        output = HostOutput(
             self.host,
             running,
             Stdin(running, encoding, self),
@@ -108,6 +151,7 @@ class BaseSSHClient(ChannelAccess):
             read_timeout=read_timeout,
             fully_qualified_command=sent,
         )
+        return output, running
 
     def _start(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gevent import Greenlet
+from gevent.event import AsyncResult
 
 
 class Task(Greenlet):  # type: ignore[misc]
@@ -60,3 +61,18 @@ class Task(Greenlet):  # type: ignore[misc]
         if self._error is not None:
             raise self._error
         super()._raise_exception()
+
+
+class CommandStart(AsyncResult):  # type: ignore[misc]
+    """The start of a command on one host: its output, or why it was not started.
+
+    It can be waited for like a greenlet. The greenlet that started the command has gone on
+    to read it.
+    """
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the command has been started, or has failed to.
+
+        :param timeout: for so many seconds at most.
+        """
+        self.wait(timeout)
