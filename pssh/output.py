@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -339,8 +338,3 @@ class HostOutput:
         )
 
     __str__ = __repr__
-
-
-def remaining(end: float | None) -> float | None:
-    """Seconds until a point of the monotonic clock, not less than 0; ``None`` for no limit."""
-    return None if end is None else max(0.0, end - time.monotonic())

@@ -33,7 +33,7 @@ def verbatim(monkeypatch: pytest.MonkeyPatch) -> None:
     def unchanged(command: str, **_options: object) -> bytes:
         return command.encode()
 
-    monkeypatch.setattr("pssh.clients.base.single.fully_qualified_command", unchanged)
+    monkeypatch.setattr("pssh.clients.base.command_request.fully_qualified_command", unchanged)
 
 
 # Signals

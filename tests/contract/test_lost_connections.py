@@ -72,6 +72,9 @@ def read_until_lost(output: HostOutput) -> list[bytes]:
 def test_what_arrived_can_be_read(through_proxy: BaseSSHClient, end_connection: End) -> None:
     output = through_proxy.run_command(f"printf 'one\\ntwo\\nthr'; echo e >&2; {WAITS}")
     eventually(lambda: len(stdout_buffer(output)) == 11, "the output")
+    assert output.buffers is not None
+    errors = output.buffers.stderr.rw_buffer
+    eventually(lambda: len(errors) == 2, "the standard error")
     end_connection()
     reader = stdout(output)
     assert [next(reader), next(reader), next(reader)] == ["one", "two", "thr"]

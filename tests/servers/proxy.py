@@ -54,6 +54,7 @@ class Proxy:
         """Send every client an end of file while its own direction stays open."""
         for relay in list(self.relays):
             if relay.client.transport is not None:
+                relay.half_closed = True
                 with contextlib.suppress(OSError):
                     relay.client.transport.write_eof()
 

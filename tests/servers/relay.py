@@ -58,7 +58,7 @@ class Side(asyncio.Protocol):
         self.pause_or_resume()
 
     def data_received(self, data: bytes) -> None:
-        if self._policy.delay or self._policy.stalled or self._held:
+        if self._policy.delay or self._held or self._must_wait():
             self._held.append((self._loop.time() + self._policy.delay, data))
             self._set_timer()
         else:
@@ -97,8 +97,13 @@ class Side(asyncio.Protocol):
         if self.transport is not None:
             reset(self.transport)
 
+    def _must_wait(self) -> bool:
+        # Some Pythons (3.11.2 is one) start to read after `connection_made` even when that has
+        # paused reading: a client may be heard before there is a connection to the server.
+        return self._policy.stalled or self.other.transport is None
+
     def _set_timer(self) -> None:
-        if self._held and self._timer is None and not self._policy.stalled:
+        if self._held and self._timer is None and not self._must_wait():
             self._timer = self._loop.call_at(self._held[0][0], self._pass_on_due)
 
     def _pass_on_due(self) -> None:
@@ -115,7 +120,7 @@ class Side(asyncio.Protocol):
             self._pass_on_end_of_file(self.other.transport)
         elif self is self._relay.client:
             self.other.transport.write(data)
-        elif allowed := self._policy.allow_to_client(data):
+        elif not self._relay.half_closed and (allowed := self._policy.allow_to_client(data)):
             self.other.transport.write(allowed)
             self._policy.after_write_to_client()
 
@@ -131,6 +136,8 @@ class Relay:
     """A client's connection and the one to the server that belongs to it."""
 
     def __init__(self, policy: Policy) -> None:
+        #: Whether the client has been sent an end of file, after which nothing can follow.
+        self.half_closed = False
         self._policy = policy
         self._ended = False
         self.client = Side(self, policy)

@@ -9,15 +9,13 @@ from typing import Any
 import gevent
 
 from pssh.clients.base.command import Command
+from pssh.clients.base.command_request import DEFAULT_PTY_SIZE, DEFAULT_TERM
 from pssh.clients.base.host import HostClient
 from pssh.clients.base.seam import Channel
 from pssh.clients.reader import ConcurrentRWBuffer
 from pssh.lines import LineDecoder
 from pssh.output import Line, LineReader
 from pssh.utils import host_logger
-
-DEFAULT_TERM = "vt100"
-DEFAULT_PTY_SIZE = (80, 24)
 
 
 class ChannelAccess(HostClient):

@@ -10,18 +10,19 @@ from typing import Any, ClassVar, TypeVar
 
 import gevent
 from gevent.lock import BoundedSemaphore
-from gevent.queue import SimpleQueue
 
 from pssh import config as configuration
+from pssh.clients.base import waiting
+from pssh.clients.base.command_request import CommandRequest, StdinSource
 from pssh.clients.base.host import signature
 from pssh.clients.base.resources import Resources
-from pssh.clients.base.single import BaseSSHClient, StdinSource, deadline_after
-from pssh.clients.base.streams import log_output, stream_lines
+from pssh.clients.base.single import BaseSSHClient
+from pssh.clients.base.streams import stream_lines
 from pssh.clients.base.task import CommandStart, Task
 from pssh.command_line import commands_for_hosts
 from pssh.config import HostConfig
-from pssh.exceptions import HostConfigError, InvalidAPIUseError, Timeout
-from pssh.output import HostOutput, Line, remaining
+from pssh.exceptions import HostConfigError, InvalidAPIUseError
+from pssh.output import HostOutput, Line
 
 _Self = TypeVar("_Self", bound="BaseParallelSSHClient")
 
@@ -225,21 +226,26 @@ class BaseParallelSSHClient:
         commands = commands_for_hosts(command, len(self._hosts), host_args)
         if stdin is not None and not isinstance(stdin, str | bytes):
             stdin = list(stdin)
-        options.update(
-            sudo=sudo,
-            user=user,
-            use_pty=use_pty,
-            shell=shell,
-            encoding=encoding,
-            read_timeout=read_timeout,
-            stdin=stdin,
-        )
+        requests = [
+            CommandRequest(
+                text,
+                sudo,
+                user,
+                use_pty,
+                shell,
+                encoding,
+                read_timeout=read_timeout,
+                stdin=stdin,
+                **options,
+            )
+            for text in commands
+        ]
         cmds: list[CommandStart] = []
         self.cmds, self._output = cmds, None
-        for index, text in enumerate(commands):
+        for index, request in enumerate(requests):
             self._slots.acquire()
             cmds.append(CommandStart())
-            gevent.spawn_raw(self._run_on_host, cmds[-1], index, text, options)
+            gevent.spawn_raw(self._run_on_host, cmds[-1], index, request)
         gevent.joinall(cmds)
         outputs = self._outputs_of(cmds)
         if self.cmds is cmds:
@@ -250,11 +256,9 @@ class BaseParallelSSHClient:
                     raise cmd.exception
         return outputs
 
-    def _run_on_host(
-        self, start: CommandStart, index: int, command: str, options: dict[str, Any]
-    ) -> None:
+    def _run_on_host(self, start: CommandStart, index: int, request: CommandRequest) -> None:
         try:
-            output, running = self._client_of(index).start_command(command, **options)
+            output, running = self._client_of(index).start_command(request)
         except BaseException as ex:
             # Whatever it is, somebody waits for the start.
             start.set_exception(ex)
@@ -319,25 +323,7 @@ class BaseParallelSSHClient:
         outputs = self._given(output)
         if not outputs:
             return
-        end = deadline_after(timeout)
-        loggers = [log_output(out) for out in outputs] if consume_output else []
-        for out in outputs:
-            if out.command is not None:
-                out.command.done.wait(remaining(end))
-        gevent.joinall(loggers, timeout=remaining(end))
-        unfinished = [out for out in outputs if not out.finished]
-        if unfinished:
-            gevent.killall(loggers)
-            finished = [out for out in outputs if out.finished]
-            raise Timeout(
-                "Timeout of %s second(s) reached: %s",
-                timeout,
-                finished,
-                unfinished,
-                finished=finished,
-                unfinished=unfinished,
-                step="join",
-            )
+        waiting.join(outputs, consume_output, timeout)
 
     def finished(self, output: Outputs = None) -> bool:
         """Whether commands have finished, without waiting.
@@ -355,32 +341,7 @@ class BaseParallelSSHClient:
         :param timeout: seconds for all of them together.
         :raises Timeout: when it takes longer, with ``finished`` and ``unfinished``.
         """
-        outputs = self._given(output)
-        end = deadline_after(timeout)
-        done: SimpleQueue[HostOutput] = SimpleQueue()
-        for out in outputs:
-            if out.finished or out.command is None:
-                done.put(out)
-            else:
-                out.command.on_done(_putter(done, out))
-        for _ in outputs:
-            try:
-                yield done.get(timeout=remaining(end))
-            except gevent.queue.Empty:
-                break
-        else:
-            return
-        finished = [out for out in outputs if out.finished]
-        unfinished = [out for out in outputs if not out.finished]
-        raise Timeout(
-            "Timeout of %s second(s) reached: %s",
-            timeout,
-            finished,
-            unfinished,
-            finished=finished,
-            unfinished=unfinished,
-            step="wait for the commands",
-        )
+        return waiting.as_completed(self._given(output), timeout)
 
     def stream_output(self, output: Outputs = None) -> Iterator[tuple[HostOutput, str, Line]]:
         """Iterate over the lines of all hosts as they come.
@@ -411,10 +372,6 @@ class BaseParallelSSHClient:
         ):
             raise ValueError("Unexpected output object type: a HostOutput, or a list of them")
         return list(outputs)
-
-
-def _putter(queue: SimpleQueue[HostOutput], out: HostOutput) -> Callable[[Any], None]:
-    return lambda _: queue.put(out)
 
 
 def _host_list(hosts: Iterable[str]) -> list[str]:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import gevent
 
-from pssh.clients.base.channel_access import DEFAULT_PTY_SIZE, DEFAULT_TERM, ChannelAccess
+from pssh.clients.base.channel_access import ChannelAccess
 from pssh.clients.base.command import Command, feed
+from pssh.clients.base.command_request import CommandRequest, StdinSource
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
-from pssh.clients.base.seam import STDERR, STDOUT, Channel
+from pssh.clients.base.seam import Channel
 from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.sudo import SudoDialogue
-from pssh.command_line import fully_qualified_command
 from pssh.exceptions import PSSHError, Timeout
-from pssh.lines import is_wide
 from pssh.output import HostOutput
 
 __all__ = ["BaseSSHClient", "Stdin"]
-
-StdinSource = str | bytes | Iterable[str | bytes]
 
 
 class BaseSSHClient(ChannelAccess):
@@ -80,7 +75,7 @@ class BaseSSHClient(ChannelAccess):
             variable or the command.
         :raises PSSHError: when the connection is lost, or cannot be opened again.
         """
-        output, running = self.start_command(
+        request = CommandRequest(
             command,
             sudo,
             user,
@@ -89,87 +84,57 @@ class BaseSSHClient(ChannelAccess):
             encoding,
             timeout,
             read_timeout,
-            env=env,
-            sudo_password=sudo_password,
-            pty_size=pty_size,
-            term=term,
-            stdin=stdin,
-            encoding_errors=encoding_errors,
+            env,
+            sudo_password,
+            pty_size,
+            term,
+            stdin,
+            encoding_errors,
         )
+        output, running = self.start_command(request)
         # Nobody joins it, so that it need not be more than a bare greenlet.
         gevent.spawn_raw(running.run)
         return output
 
-    def start_command(
-        self,
-        command: str,
-        sudo: bool = False,
-        user: str | None = None,
-        use_pty: bool = False,
-        shell: str | None = None,
-        encoding: str | None = "utf-8",
-        timeout: float | None = None,
-        read_timeout: float | None = None,
-        *,
-        env: Mapping[str, str] | None = None,
-        sudo_password: str | None = None,
-        pty_size: tuple[int, int] | None = None,
-        term: str | None = None,
-        stdin: StdinSource | None = None,
-        encoding_errors: str = "strict",
-    ) -> tuple[HostOutput, Command]:
+    def start_command(self, request: CommandRequest) -> tuple[HostOutput, Command]:
         """Start a command for a caller who then has :meth:`Command.run` read it.
 
-        That saves a greenlet where the caller is in one that has nothing else to do. The
-        parameters and errors are those of :meth:`run_command`.
+        That saves a greenlet where the caller is in one that has nothing else to do.
+
+        :param request: what :meth:`run_command` was asked for.
+        :raises PSSHError: as :meth:`run_command` does.
         """
-        _check_encoding(encoding, encoding_errors)
-        use_pty = use_pty or pty_size is not None or term is not None
-        dialogue = _sudo_dialogue(sudo_password, use_pty)
-        sent = fully_qualified_command(
-            command,
-            sudo=sudo or dialogue is not None,
-            user=user,
-            shell=shell,
-            sudo_prompt=dialogue.prompt if dialogue is not None else None,
-            sudo_wrapper=dialogue.wrapper if dialogue is not None else None,
-            encoding=_command_encoding(encoding),
-        )
-        pty = (term or DEFAULT_TERM, *(pty_size or DEFAULT_PTY_SIZE)) if use_pty else None
-        running = self._start(sent, env or {}, pty, timeout, dialogue)
-        if stdin is not None:
-            source = _encoded(stdin, encoding or "utf-8")
-            feed(running, source, after=dialogue.over if dialogue is not None else None)
+        dialogue = request.sudo_dialogue()
+        sent = request.line(dialogue)
+        running = self._start(sent, request, dialogue)
+        if request.stdin is not None:
+            after = dialogue.over if dialogue is not None else None
+            feed(running, request.stdin_chunks(), after=after)
         output = HostOutput(
             self.host,
             running,
-            Stdin(running, encoding, self),
+            Stdin(running, request.encoding, self),
             client=self,
             alias=self.alias,
-            encoding=encoding,
-            encoding_errors=encoding_errors,
-            read_timeout=read_timeout,
+            encoding=request.encoding,
+            encoding_errors=request.encoding_errors,
+            read_timeout=request.read_timeout,
             fully_qualified_command=sent,
         )
         return output, running
 
     def _start(
-        self,
-        command: bytes,
-        env: Mapping[str, str],
-        pty: tuple[str, int, int] | None,
-        timeout: float | None,
-        dialogue: SudoDialogue | None,
+        self, command: bytes, request: CommandRequest, dialogue: SudoDialogue | None
     ) -> Command:
-        seconds = timeout or self.config.timeout
+        seconds = request.timeout or self.config.timeout
         connection, channel = self.open_channel(seconds)
         started = False
         try:
             with Deadline(seconds, self.host, self.port, "start the command"):
-                for name, value in env.items():
+                for name, value in (request.env or {}).items():
                     connection.call(channel.request_environment, name, str(value))
-                if pty is not None:
-                    connection.call(channel.request_pty, *pty)
+                if request.pty is not None:
+                    connection.call(channel.request_pty, *request.pty)
                 connection.call(channel.request_exec, command)
             started = True
         finally:
@@ -203,30 +168,6 @@ class BaseSSHClient(ChannelAccess):
             )
 
 
-def _sudo_dialogue(password: str | None, use_pty: bool) -> SudoDialogue | None:
-    if password is None:
-        return None
-    return SudoDialogue(password, STDOUT if use_pty else STDERR)
-
-
-def _check_encoding(encoding: str | None, errors: str) -> None:
-    """Find out about a codec that does not exist before anything is started."""
-    if encoding is not None:
-        is_wide(encoding)
-    codecs.lookup_error(errors)
-
-
-def _command_encoding(encoding: str | None) -> str:
-    """What a shell reads is not UTF-16, whatever its command prints."""
-    return "utf-8" if encoding is None or is_wide(encoding) else encoding
-
-
-def _encoded(source: StdinSource, encoding: str) -> Iterator[bytes]:
-    chunks = [source] if isinstance(source, str | bytes) else source
-    for chunk in chunks:
-        yield chunk.encode(encoding) if isinstance(chunk, str) else chunk
-
-
 def _abandon(connection: Connection, channel: Channel) -> None:
     """Give up a channel on which nothing was started, without waiting for the server."""
 
@@ -242,8 +183,3 @@ def _abandon(connection: Connection, channel: Channel) -> None:
         gevent.spawn(close)
     else:
         channel.release()
-
-
-def deadline_after(seconds: float | None) -> float | None:
-    """Return the point of the monotonic clock that is so many seconds from now."""
-    return None if seconds is None else time.monotonic() + seconds

@@ -1,0 +1,89 @@
+"""Waiting for the commands of several hosts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gevent
+from gevent.queue import Empty, SimpleQueue
+
+from pssh.clients.base.streams import log_output
+from pssh.exceptions import Timeout
+from pssh.output import HostOutput
+
+
+def join(outputs: Sequence[HostOutput], consume_output: bool, timeout: float | None) -> None:
+    """Wait until all commands have finished.
+
+    :param outputs: their outputs.
+    :param consume_output: log what they print, and forget it.
+    :param timeout: seconds for all of them together.
+    :raises Timeout: when it takes longer.
+    """
+    end = _after(timeout)
+    loggers = [log_output(out) for out in outputs] if consume_output else []
+    for out in outputs:
+        if out.command is not None:
+            out.command.done.wait(_remaining(end))
+    gevent.joinall(loggers, timeout=_remaining(end))
+    if not all(out.finished for out in outputs):
+        gevent.killall(loggers)
+        raise _too_long(outputs, timeout, "join")
+
+
+def as_completed(outputs: Sequence[HostOutput], timeout: float | None) -> Iterator[HostOutput]:
+    """Iterate over outputs, each as its command finishes.
+
+    :param outputs: the outputs.
+    :param timeout: seconds for all of them together.
+    :raises Timeout: when it takes longer.
+    """
+    end = _after(timeout)
+    done: SimpleQueue[HostOutput] = SimpleQueue()
+    for out in outputs:
+        if out.finished or out.command is None:
+            done.put(out)
+        else:
+            out.command.on_done(_putter(done, out))
+    for _ in outputs:
+        try:
+            yield done.get(timeout=_remaining(end))
+        except Empty:
+            raise _too_long(outputs, timeout, "wait for the commands") from None
+
+
+def _putter(queue: SimpleQueue[HostOutput], out: HostOutput) -> Callable[[Any], None]:
+    return lambda _: queue.put(out)
+
+
+def _too_long(outputs: Sequence[HostOutput], timeout: float | None, step: str) -> Timeout:
+    finished = [out for out in outputs if out.finished]
+    unfinished = [out for out in outputs if not out.finished]
+    return Timeout(
+        "Timeout of %s second(s) reached: %s commands have finished, and %s have not",
+        timeout,
+        _Counted(finished),
+        _Counted(unfinished),
+        finished=finished,
+        unfinished=unfinished,
+        step=step,
+    )
+
+
+class _Counted(list[HostOutput]):
+    """Outputs among the arguments of an error, whose text says only how many they are."""
+
+    def __str__(self) -> str:
+        return str(len(self))
+
+
+def _after(seconds: float | None) -> float | None:
+    """Return the point of the monotonic clock that is so many seconds from now."""
+    return None if seconds is None else time.monotonic() + seconds
+
+
+def _remaining(end: float | None) -> float | None:
+    """Return the seconds until then, not less than 0; ``None`` for no limit."""
+    return None if end is None else max(0.0, end - time.monotonic())
