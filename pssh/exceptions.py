@@ -120,7 +120,8 @@ class ProxyError(PSSHError):
 class Timeout(PSSHError):
     """Something took longer than it was allowed to.
 
-    :ivar step: what was being done (``"connect"``, ``"handshake"``, ``"authenticate"``,
+    :ivar step: what was being done (``"resolve the name"``, ``"connect"``, ``"handshake"``,
+        ``"check the host key"``, ``"authenticate"``,
         ``"open a channel"``, ``"start the command"``, ``"read"``, ``"join"``).
     :ivar finished: after ``join``: the outputs whose commands have finished.
     :ivar unfinished: after ``join``: the outputs whose commands have not.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from pssh import utils
 from pssh.config import HostConfig
-from pssh.exceptions import AuthenticationError, PKeyFileError, PSSHError
+from pssh.exceptions import AuthenticationError, PKeyFileError, PSSHError, Timeout
 from tests.contract.access import access, wait_for_log
 from tests.contract.conftest import Connect, ConnectAll, Library
 from tests.contract.outputs import lines
@@ -808,3 +809,23 @@ def test_the_right_key_of_a_fresh_pair(
     path.with_suffix(".pub").unlink()
 
     assert lines(connect(server, pkey=str(path)).run_command("echo hello")) == ["hello"]
+
+
+def test_an_identity_file_that_cannot_be_read_in_time(
+    library: Library, sshd: OpenSSHServer, identities: Path
+) -> None:
+    """A disk that does not answer delays nobody else, and the time-out holds."""
+    path = identities / "id_ed25519"
+    os.mkfifo(path)
+    connecting = gevent.spawn(
+        library.SSHClient, sshd.host, **access(sshd, identity_auth=True, timeout=1)
+    )
+    ticks = 0
+    while not connecting.ready():
+        gevent.sleep(0.01)
+        ticks += 1
+    # Let the thread that still waits for the file go.
+    os.close(os.open(path, os.O_WRONLY))
+    assert isinstance(connecting.exception, Timeout)
+    assert connecting.exception.step == "authenticate"
+    assert ticks > 10

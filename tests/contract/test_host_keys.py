@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import subprocess
@@ -19,6 +20,7 @@ from pssh.exceptions import (
     HostKeyError,
     HostKeyMismatchError,
     SSHError,
+    Timeout,
     UnknownHostKeyError,
 )
 from tests.contract.access import access, wait_for_log
@@ -631,3 +633,17 @@ def test_the_index_is_shared_by_the_hosts_of_a_client(
     client.run_command("true")
 
     assert len(read) == 1
+
+
+def test_a_lock_that_is_never_given_back(
+    library: Library, sshd: OpenSSHServer, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    """Somebody else has the file: the time-out holds for that step too."""
+    path = tmp_path / "known_hosts"
+    with path.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Timeout) as caught:
+            settings = access(sshd, pkey=str(keys["ed25519"]), known_hosts=str(path), timeout=1)
+            library.SSHClient(sshd.host, **settings)
+    assert caught.value.step == "check the host key"
+    assert caught.value.host == sshd.host

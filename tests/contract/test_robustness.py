@@ -238,6 +238,16 @@ def test_a_client_closed_by_another_thread(connect: Connect, proxy: CutProxy) ->
     eventually(lambda: proxy.connections == 0, "the end of the connection")
 
 
+def test_a_running_command_whose_client_another_thread_closes(connect: Connect) -> None:
+    client = connect()
+    output = client.run_command("echo x; cat")
+    assert next(stdout(output)) == "x"
+    assert in_a_thread(client.close) == [None]
+    client.wait_finished(output, timeout=20)
+    assert isinstance(output.exception, ConnectionLostError)
+    assert output.exit_code is None
+
+
 # Processes
 
 

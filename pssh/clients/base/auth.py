@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from pssh.agent_protocol import AgentProtocolError
 from pssh.clients.base.agent import Agent, AgentSigner
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import AuthResult, PrivateKey
-from pssh.clients.base.threads import outcome, pool
+from pssh.clients.base.threads import in_thread, outcome, pool
 from pssh.exceptions import ConnectionLostError, PKeyFileError
 from pssh.private_key import KeyFile
 from pssh.utils import logger
@@ -127,9 +126,9 @@ class Authentication:
             if PUBLICKEY not in self._offered:
                 return False
             try:
-                key = private_key.load(path)
+                key = in_thread(private_key.load, path)
             except PKeyFileError as ex:
-                if os.path.exists(os.path.expanduser(path)):
+                if not isinstance(ex.__cause__, FileNotFoundError):
                     self._tried.append(f"identity {path}: {ex}")
                 continue
             if key.encrypted and self._credentials.password is None:

@@ -123,7 +123,9 @@ def _attempt(target: Target, new_session: SessionFactory, attempt: int) -> Conne
         )
     sock = _connect_any(target, addresses, attempt)
     try:
-        session = new_session(host, port, _algorithms(target))
+        with Deadline(seconds, host, port, "check the host key"):
+            offered = _algorithms(target)
+        session = new_session(host, port, offered)
         connection = Connection(session, sock, host, port)
     except BaseException:
         sock.close()
@@ -133,7 +135,8 @@ def _attempt(target: Target, new_session: SessionFactory, attempt: int) -> Conne
             _handshake(connection)
         if target.known_hosts is not None:
             key_type, blob = session.host_key()
-            target.known_hosts.verify(host, port, key_type, blob, target.host_key_policy)
+            with Deadline(seconds, host, port, "check the host key"):
+                target.known_hosts.verify(host, port, key_type, blob, target.host_key_policy)
         _authenticate(connection, target, attempt)
     except BaseException:
         connection.close()

@@ -328,6 +328,11 @@ class Connection:
         """End the connection at once. Never waits; whoever waits gets an error."""
         if self._closed or self._in_thread is not None:
             return
+        if not self._is_here() and (self._waiters or self._parked):
+            # Somebody sleeps in the connection's own thread, which may be in the library at
+            # this moment: that thread has to close it.
+            self._hub.loop.run_callback_threadsafe(self.close)
+            return
         self._closed = True
         _OPEN.discard(self)
         if self._is_here():
@@ -345,7 +350,13 @@ class Connection:
         :param call: the thread's asynchronous result.
         """
         self.fail(
-            ConnectionLostError("The connection to host %s:%s was given up", self.host, self.port)
+            ConnectionLostError(
+                "The connection to host %s:%s was given up",
+                self.host,
+                self.port,
+                host=self.host,
+                port=self.port,
+            )
         )
         self._in_thread = call
         call.rawlink(lambda _: self._thread_done())
