@@ -6,13 +6,19 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+_FAILURE: Final = 5
 _REQUEST_IDENTITIES: Final = 11
 _IDENTITIES_ANSWER: Final = 12
 _SIGN_REQUEST: Final = 13
 _SIGN_RESPONSE: Final = 14
 
 #: Ask for SHA-2 where the key is RSA (section 4.5.1 of the draft; RFC 8332).
-_FLAGS = {b"rsa-sha2-256": 2, b"rsa-sha2-512": 4}
+_FLAGS = {
+    b"rsa-sha2-256": 2,
+    b"rsa-sha2-512": 4,
+    b"rsa-sha2-256-cert-v01@openssh.com": 2,
+    b"rsa-sha2-512-cert-v01@openssh.com": 4,
+}
 
 #: What a reply may have at most; OpenSSH's own limit.
 MAX_REPLY: Final = 256 * 1024
@@ -66,7 +72,7 @@ def sign_request(blob: bytes, data: bytes) -> bytes:
 
 
 def parse_signature(reply: bytes) -> bytes | None:
-    """Return the bytes of a signature, without the algorithm; ``None`` when refused.
+    """Return a signature (RFC 4253 section 6.6), ``None`` when refused.
 
     :param reply: the packet without its length.
     :raises AgentProtocolError: when it is damaged.
@@ -74,9 +80,53 @@ def parse_signature(reply: bytes) -> bytes | None:
     if reply[:1] != bytes([_SIGN_RESPONSE]):
         return None
     signature, _ = _string(reply, 1)
+    signature_value(signature)
+    return signature
+
+
+def signature_value(signature: bytes) -> bytes:
+    """Return the bytes of a signature without its algorithm (RFC 4253 section 6.6).
+
+    :raises AgentProtocolError: when it is damaged.
+    """
     _, at = _string(signature, 0)
     value, _ = _string(signature, at)
     return value
+
+
+# The agent's side, for a library that wants to talk to an agent itself
+
+
+def identities_answer(identity: Identity) -> bytes:
+    """Build the packet that lists one key."""
+    comment = identity.comment.encode()
+    return _packet(
+        bytes([_IDENTITIES_ANSWER])
+        + struct.pack(">I", 1)
+        + _packet(identity.blob)
+        + _packet(comment)
+    )
+
+
+def signature_answer(signature: bytes | None) -> bytes:
+    """Build the packet with a signature, or the refusal to sign."""
+    if signature is None:
+        return _packet(bytes([_FAILURE]))
+    return _packet(bytes([_SIGN_RESPONSE]) + _packet(signature))
+
+
+def requested_signatures(requests: bytes) -> list[bytes]:
+    """Return the data that a client asked to have signed, from all its packets.
+
+    :raises AgentProtocolError: when the packets are damaged.
+    """
+    asked, at = [], 0
+    while at < len(requests):
+        request, at = _string(requests, at)
+        if request[:1] == bytes([_SIGN_REQUEST]):
+            _, data_at = _string(request, 1)
+            asked.append(_string(request, data_at)[0])
+    return asked
 
 
 def signature_algorithm(data: bytes) -> bytes:

@@ -14,9 +14,13 @@ from pssh.agent_protocol import (
     identities_request,
     parse_identities,
     parse_signature,
+    requested_signatures,
     sign_request,
     signature_algorithm,
+    signature_answer,
+    signature_value,
 )
+from pssh.agent_protocol import identities_answer as one_identity_answer
 
 IDENTITIES = st.lists(st.tuples(st.binary(max_size=40), st.text(max_size=10)), max_size=5)
 
@@ -100,8 +104,9 @@ def test_algorithm_of_anything(data: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_signature(signature: bytes) -> None:
-    reply = b"\x0e" + string(string(b"ssh-ed25519") + string(signature))
-    assert parse_signature(reply) == signature
+    whole = string(b"ssh-ed25519") + string(signature)
+    assert parse_signature(b"\x0e" + string(whole)) == whole
+    assert signature_value(whole) == signature
 
 
 @pytest.mark.parametrize("reply", [b"\5", b"", b"\x0c"])
@@ -114,3 +119,33 @@ def test_damaged_signature() -> None:
     for cut in range(1, len(whole)):
         with pytest.raises(AgentProtocolError):
             parse_signature(whole[:cut])
+
+
+# The agent's side
+
+
+@given(blob=st.binary(max_size=40), comment=st.text(max_size=10))
+def test_answer_with_one_identity(blob: bytes, comment: str) -> None:
+    identity = Identity(blob, comment)
+    packet = one_identity_answer(identity)
+    assert packet[:4] == struct.pack(">I", len(packet) - 4)
+    assert parse_identities(packet[4:]) == [identity]
+
+
+def test_answer_to_a_request_for_a_signature() -> None:
+    signature = string(b"ssh-ed25519") + string(b"signature")
+    assert parse_signature(signature_answer(signature)[4:]) == signature
+    assert parse_signature(signature_answer(None)[4:]) is None
+
+
+@given(st.lists(st.binary(max_size=40), max_size=3))
+def test_what_a_client_wants_signed(wanted: list[bytes]) -> None:
+    requests = identities_request() + b"".join(sign_request(b"key", data) for data in wanted)
+    assert requested_signatures(requests) == wanted
+
+
+def test_damaged_request() -> None:
+    whole = sign_request(b"key", b"data")
+    for cut in range(1, len(whole)):
+        with pytest.raises(AgentProtocolError):
+            requested_signatures(whole[:cut])

@@ -28,7 +28,7 @@ from tests.servers.server import Server
 TIME_LIMIT = 30.0
 
 #: The client libraries that the contract is tried with.
-LIBRARIES = ("native",)
+LIBRARIES = ("native", "ssh")
 
 #: The server fixtures that the basic contract is tried against.
 SERVERS = ("sshd", "dropbear", "asyncssh_server")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pssh.clients import native
 from pssh.clients.base.parallel import BaseParallelSSHClient
 from pssh.clients.base.single import BaseSSHClient
 from pssh.config import HostConfig
@@ -81,7 +82,13 @@ SINGLE_ORDER = {
         *("allow_agent", "timeout", "forward_ssh_agent", "proxy_host", "proxy_port"),
         *("proxy_pkey", "proxy_user", "proxy_password", "_auth_thread_pool"),
         *("keepalive_seconds", "identity_auth", "ipv6_only", "compress", "keyboard_interactive"),
-    )
+    ),
+    "ssh": (
+        *("host", "user", "password", "port", "pkey", "alias", "cert_file", "num_retries"),
+        *("retry_delay", "allow_agent", "timeout", "identity_auth", "gssapi_auth"),
+        *("gssapi_server_identity", "gssapi_client_identity", "gssapi_delegate_credentials"),
+        *("ipv6_only", "compress", "_auth_thread_pool"),
+    ),
 }
 PARALLEL_ORDER = {
     "native": (
@@ -89,7 +96,13 @@ PARALLEL_ORDER = {
         *("allow_agent", "host_config", "retry_delay", "proxy_host", "proxy_port", "proxy_user"),
         *("proxy_password", "proxy_pkey", "forward_ssh_agent", "keepalive_seconds"),
         *("identity_auth", "ipv6_only", "compress", "keyboard_interactive"),
-    )
+    ),
+    "ssh": (
+        *("hosts", "user", "password", "port", "pkey", "cert_file", "num_retries", "timeout"),
+        *("pool_size", "allow_agent", "host_config", "retry_delay", "forward_ssh_agent"),
+        *("gssapi_auth", "gssapi_server_identity", "gssapi_client_identity"),
+        *("gssapi_delegate_credentials", "identity_auth", "ipv6_only", "compress"),
+    ),
 }
 HOST_CONFIG_ORDER = (
     *("user", "port", "password", "private_key", "allow_agent", "alias", "num_retries"),
@@ -171,13 +184,15 @@ UNSUPPORTED = {
     "proxy_command": "nc %h %p",
     "ssh_config": True,
     "forward_ssh_agent": True,
-    "cert_file": "~/.ssh/id_ed25519-cert.pub",
+}
+
+#: What libssh2 cannot do.
+GSSAPI = {
     "gssapi_auth": True,
     "gssapi_server_identity": "host@REALM",
     "gssapi_client_identity": "user@REALM",
     "gssapi_delegate_credentials": True,
 }
-GSSAPI = [name for name in UNSUPPORTED if name.startswith("gssapi")]
 
 
 def as_argument(name: str) -> str:
@@ -570,12 +585,18 @@ def test_what_this_version_cannot_do_is_refused(library: Library, name: str, val
         assert SECRET not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", GSSAPI)
-def test_the_client_that_can_is_named(library: Library, name: str) -> None:
-    if library.name == "ssh":
-        pytest.skip("That is this one.")
-    with pytest.raises(InvalidAPIUseError, match=r"pssh\.clients\.ssh\b"):
-        library.ParallelSSHClient(["no-such-host.invalid"], **{name: UNSUPPORTED[name]})
+@pytest.mark.parametrize(("name", "value"), GSSAPI.items())
+def test_what_the_native_client_cannot_do_is_refused(name: str, value: Any) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: native.SSHClient("no-such-host.invalid", num_retries=1, **{name: value}),
+        lambda: native.ParallelSSHClient(["no-such-host.invalid"], **{name: value}),
+        lambda: native.ParallelSSHClient(
+            ["no-such-host.invalid"], host_config=[HostConfig(**{name: value})]
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidAPIUseError, match=rf"{name}.*pssh\.clients\.ssh\b"):
+            call()
 
 
 def test_switching_off_what_cannot_be_done_is_fine(connect: Connect) -> None:

@@ -6,7 +6,7 @@ RC4, DSA, MD5. A setting brings them back for a server that knows nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -63,6 +63,42 @@ def ciphers(*, counter_mode_first: bool = False) -> tuple[str, ...]:
             return (*_AES_CTR, *_AES_GCM, *_CHACHA)
         return (*_AES_GCM, *_CHACHA, *_AES_CTR)
     return (*_CHACHA, *_AES_GCM, *_AES_CTR)
+
+
+#: What servers may ask for, for a library that does not tell what it knows.
+KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "kex_algorithms": (
+        "mlkem768x25519-sha256",
+        "sntrup761x25519-sha512",
+        "sntrup761x25519-sha512@openssh.com",
+        *KEX,
+        "diffie-hellman-group14-sha1",
+        "diffie-hellman-group-exchange-sha1",
+        "diffie-hellman-group1-sha1",
+    ),
+    "host_key_algorithms": (
+        *HOST_KEYS,
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+        "ssh-rsa",
+        "ssh-dss",
+    ),
+    "ciphers": (
+        *_AES_GCM,
+        *_CHACHA,
+        *_AES_CTR,
+        "aes256-cbc",
+        "aes192-cbc",
+        "aes128-cbc",
+        "3des-cbc",
+    ),
+    "macs": (
+        *MACS,
+        "hmac-sha1-etm@openssh.com",
+        "hmac-sha1",
+        "hmac-md5",
+    ),
+}
 
 
 @cache

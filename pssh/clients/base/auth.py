@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 
 from pssh import private_key
 from pssh.agent_protocol import AgentProtocolError
+from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent, AgentSigner
 from pssh.clients.base.connection import Connection
-from pssh.clients.base.seam import AuthResult, PrivateKey
+from pssh.clients.base.seam import GSSAPI, AuthResult, MethodFailed, PrivateKey
 from pssh.clients.base.threads import in_thread, outcome, pool
 from pssh.exceptions import ConnectionLostError, PKeyFileError
 from pssh.private_key import KeyFile
 from pssh.utils import logger
 
+GSSAPI_WITH_MIC = "gssapi-with-mic"
 PUBLICKEY = "publickey"
 PASSWORD = "password"
 KEYBOARD_INTERACTIVE = "keyboard-interactive"
@@ -25,6 +27,8 @@ class Credentials:
     """What a user has to show, in the order in which it is tried."""
 
     user: str
+    gssapi: GSSAPI | None = None
+    certificate: Certificate | None = None
     key: KeyFile | None = None
     agent: Agent | None = None
     identity_files: Sequence[str] = ()
@@ -94,7 +98,8 @@ class Authentication:
 
     def _try_all(self) -> bool:
         return (
-            self._try_given_key()
+            self._try_gssapi()
+            or self._try_given_key()
             or self._try_agent()
             or self._try_identity_files()
             or self._try_secrets()
@@ -113,13 +118,43 @@ class Authentication:
         self._tried.append(f"{what}: {answer}")
         return result is AuthResult.MAYBE_PARTIAL and self._ask_methods()
 
+    # Kerberos
+
+    def _try_gssapi(self) -> bool:
+        gssapi = self._credentials.gssapi
+        if gssapi is None or GSSAPI_WITH_MIC not in self._offered:
+            return False
+        self._trying = GSSAPI_WITH_MIC
+        try:
+            result = self._call_in_thread("gssapi", self._session.auth_gssapi, self._user, gssapi)
+        except MethodFailed as ex:
+            self._tried.append(f"{GSSAPI_WITH_MIC}: {ex}")
+            return False
+        return self._note(GSSAPI_WITH_MIC, result)
+
     # Keys
 
     def _try_given_key(self) -> bool:
-        key = self._credentials.key
+        key, certificate = self._credentials.key, self._credentials.certificate
         if key is None or PUBLICKEY not in self._offered:
             return False
+        if certificate is not None and self._try_certificate(key, certificate):
+            return True
+        if PUBLICKEY not in self._offered:
+            return False
         return self._try_key(key, f"private key {key.name}")
+
+    def _try_certificate(self, key: KeyFile, certificate: Certificate) -> bool:
+        what = f"certificate {certificate.name}"
+        if not self._is_new(certificate.line, what):
+            return False
+        result = self._show_key(key, certificate)
+        if self._note(what, result):
+            return True
+        reason = certificate.explain_refusal()
+        if result is AuthResult.FAILURE and reason:
+            self._tried[-1] += f" ({reason})"
+        return False
 
     def _try_identity_files(self) -> bool:
         for path in self._credentials.identity_files:
@@ -144,13 +179,16 @@ class Authentication:
     def _try_key(self, key: KeyFile, what: str) -> bool:
         if not self._is_new(key.identity, what):
             return False
+        return self._note(what, self._show_key(key))
+
+    def _show_key(self, key: KeyFile, certificate: Certificate | None = None) -> AuthResult:
         passphrase = (self._credentials.password or "") if key.encrypted else ""
-        offer = PrivateKey(key.data, passphrase, key.encrypted, key.public)
+        line = certificate.line if certificate is not None else None
+        offer = PrivateKey(key.data, passphrase, key.encrypted, key.public, line)
         if key.encrypted:
-            result = self._call_in_thread(self._session.auth_private_key, self._user, offer)
-        else:
-            result = self._connection.call(self._session.auth_private_key, self._user, offer)
-        return self._note(what, result)
+            # Decrypting takes a tenth of a second.
+            return self._call_in_thread("keys", self._session.auth_private_key, self._user, offer)
+        return self._connection.call(self._session.auth_private_key, self._user, offer)
 
     def _is_new(self, identity: bytes, what: str) -> bool:
         """Whether a key has not been tried on this connection; note that it is being tried.
@@ -163,8 +201,10 @@ class Authentication:
         self._trying = what
         return True
 
-    def _call_in_thread(self, method: Callable[..., object], *args: object) -> AuthResult:
-        """Call the library in a thread: decrypting a key takes a tenth of a second.
+    def _call_in_thread(
+        self, kind: str, method: Callable[..., object], *args: object
+    ) -> AuthResult:
+        """Call the library in a thread, for what it can only wait for.
 
         Nobody else uses the session before it is authenticated. When this greenlet is
         interrupted the thread goes on until its call is done, so the end of the connection
@@ -172,7 +212,7 @@ class Authentication:
         """
 
         def attempt() -> object:
-            call = pool("keys").spawn(outcome, method, *args)
+            call = pool(kind).spawn(outcome, method, *args)
             try:
                 result, error = call.get()
             except BaseException:

@@ -40,7 +40,7 @@ class ChannelAccess(HostClient):
             command.close()
         elif self._connection is not None and channel.owner is None:
             self._connection.call(channel.close)
-            channel.release()
+            self._connection.release(channel)
 
     # Reading, as 2.x had it
 

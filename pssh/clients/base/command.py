@@ -134,7 +134,7 @@ class Command:
 
     def _finish(self, error: BaseException | None) -> None:
         self.error = error
-        self.channel.release()
+        self.connection.release(self.channel)
         self.stdout.close(error)
         self.stderr.close(error)
         self.done.set()

@@ -55,6 +55,7 @@ class Connection:
         "_closed",
         "_hub",
         "_in_thread",
+        "_keeps_unsent",
         "_lost",
         "_opening",
         "_parked",
@@ -93,6 +94,7 @@ class Connection:
         self._lost: BaseException | None = None
         self._closed = False
         self._in_thread: Any = None
+        self._keeps_unsent = session.keeps_unsent
         _remember(self)
 
     # Calling the library
@@ -132,7 +134,11 @@ class Connection:
                 raise
             if self._waiters:
                 self._share_arrivals()
-            if result is not WOULD_BLOCK or not self.session.directions() & WRITE:
+            if (
+                result is not WOULD_BLOCK
+                or self._keeps_unsent
+                or not self.session.directions() & WRITE
+            ):
                 self._sent(me)
                 return result
             self._sender = me
@@ -166,8 +172,11 @@ class Connection:
         if me is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
         self._waiters[me] = None
-        # While a packet is partly sent nobody reads, and a readable socket is no news.
-        self._watch(READ if self._sender is None else self.session.directions() or WRITE)
+        if self._keeps_unsent:
+            self._watch(self.session.directions())
+        else:
+            # While a packet is partly sent nobody reads, and a readable socket is no news.
+            self._watch(READ if self._sender is None else self.session.directions() or WRITE)
         try:
             self._hub.switch()
         finally:
@@ -246,6 +255,8 @@ class Connection:
 
     def bytes_unread(self) -> int:
         """Count the bytes that have come from the server and not been read."""
+        if self.sock.fileno() < 0:
+            return 0
         answer = fcntl.ioctl(self.sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
         return int.from_bytes(answer, sys.byteorder)
 
@@ -275,7 +286,27 @@ class Connection:
             self._lost = reason
             if self.keepalive is not None:
                 self.keepalive.stop()
+            if self.session.lost_descriptor() and self._is_here():
+                # The number may be somebody else's from now on.
+                self._unwatch()
             self.wake()
+
+    def release(self, channel: Channel) -> None:
+        """Give a channel back to the library, which may send a last word, and fail.
+
+        :param channel: nothing may be called on it afterwards.
+        """
+        channel.release()
+        if self.alive and self.session.lost_descriptor():
+            self.fail(
+                ConnectionLostError(
+                    "The connection to host %s:%s was lost: the server closed it, or it was cut",
+                    self.host,
+                    self.port,
+                    host=self.host,
+                    port=self.port,
+                )
+            )
 
     def _is_here(self) -> bool:
         """Whether this is the thread whose loop the connection belongs to.

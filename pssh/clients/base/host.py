@@ -18,7 +18,7 @@ from pssh.clients.base.connect import Target, connect
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.resources import Resources
-from pssh.clients.base.seam import Algorithms, Channel, Session
+from pssh.clients.base.seam import GSSAPI, Algorithms, Channel, Session
 from pssh.config import HostConfig
 from pssh.constants import DEFAULT_PORT
 from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
@@ -77,8 +77,7 @@ class HostClient(ABC):
         self._connection: Connection | None = None
         self._times_closed = 0
         self._connecting = BoundedSemaphore(1)
-        if config.private_key is not None:
-            self._resources.key(config.private_key)
+        self._resources.check_credentials(config)
 
     # What a library has to say
 
@@ -195,6 +194,12 @@ class HostClient(ABC):
             port=self.port,
             credentials=Credentials(
                 user=self.user,
+                gssapi=self._gssapi(),
+                certificate=(
+                    resources.certificate(config.cert_file, key)
+                    if config.cert_file is not None
+                    else None
+                ),
                 key=key,
                 agent=resources.agent() if config.allow_agent else None,
                 identity_files=self.IDENTITIES if config.identity_auth else (),
@@ -218,6 +223,16 @@ class HostClient(ABC):
             retry_delay=config.retry_delay or 0,
             keepalive=float(config.keepalive_seconds or 0),
             ipv6_only=bool(config.ipv6_only),
+        )
+
+    def _gssapi(self) -> GSSAPI | None:
+        config = self.config
+        if not config.gssapi_auth:
+            return None
+        return GSSAPI(
+            server_identity=config.gssapi_server_identity or self.host,
+            client_identity=config.gssapi_client_identity,
+            delegate_credentials=bool(config.gssapi_delegate_credentials),
         )
 
     def close(self) -> None:

@@ -87,7 +87,7 @@ def _read_answers(connection: Connection) -> None:
     try:
         channel = connection.open_session()
         connection.call(channel.close)
-        channel.release()
+        connection.release(channel)
     except PSSHError as ex:
         if connection.alive and isinstance(ex, ConnectionLostError):
             connection.fail(ex)

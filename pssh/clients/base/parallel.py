@@ -67,9 +67,8 @@ class BaseParallelSSHClient:
         self._slots = BoundedSemaphore(self.pool_size)
         self._hosts: list[str] = _host_list(hosts)
         self._check_host_config()
-        for config in (self._config, *(self.host_config or ())):
-            if config.private_key is not None:
-                self._resources.key(config.private_key)
+        for index in range(len(self._hosts) if self.host_config else 1):
+            self._resources.check_credentials(self._config_of(index))
         self._clients: list[BaseSSHClient | None] = [None] * len(self._hosts)
         self._output: list[HostOutput] | None = None
         self.cmds: list[CommandStart] | None = None

@@ -6,9 +6,12 @@ import getpass
 import os
 from collections.abc import Sequence
 
-from pssh import private_key
+from pssh import certificate, private_key
+from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent
 from pssh.clients.base.host_keys import KnownHosts
+from pssh.config import HostConfig
+from pssh.exceptions import InvalidAPIUseError, PKeyFileError
 from pssh.private_key import KeyFile
 
 Path = str | os.PathLike[str]
@@ -17,10 +20,11 @@ Path = str | os.PathLike[str]
 class Resources:
     """Reads once what every host needs."""
 
-    __slots__ = ("_agent", "_keys", "_known_hosts", "_login")
+    __slots__ = ("_agent", "_certificates", "_keys", "_known_hosts", "_login")
 
     def __init__(self) -> None:
         self._keys: dict[object, KeyFile] = {}
+        self._certificates: dict[object, Certificate] = {}
         self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
         self._agent: Agent | None = None
         self._login: str | None = None
@@ -34,6 +38,33 @@ class Resources:
         if found is None:
             found = self._keys[key] = private_key.load(key)
         return found
+
+    def certificate(self, path: Path, key: KeyFile | None) -> Certificate:
+        """Return the certificate for a key.
+
+        :raises InvalidAPIUseError: when there is no key.
+        :raises PKeyFileError: when it is missing, is none, or belongs to another key.
+        """
+        if key is None:
+            raise InvalidAPIUseError("cert_file needs pkey: the private key that it is for")
+        found = self._certificates.get(path)
+        if found is None:
+            found = self._certificates[path] = certificate.load(path)
+        # What the key is may not be known before it is decrypted: then its use will tell.
+        if key.public is not None and key.identity != found.public_key:
+            raise PKeyFileError(
+                "Certificate %s does not belong to the private key %s", found.name, key.name
+            )
+        return found
+
+    def check_credentials(self, config: HostConfig) -> None:
+        """Read the key and the certificate of a host.
+
+        :raises PKeyFileError: when one is missing or is none.
+        """
+        key = self.key(config.private_key) if config.private_key is not None else None
+        if config.cert_file is not None:
+            self.certificate(config.cert_file, key)
 
     def known_hosts(self, paths: Path | Sequence[Path]) -> KnownHosts:
         """Return the store for some known_hosts files."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     import socket
@@ -68,12 +68,31 @@ class PrivateKey:
 
     ``public`` is its public half, as in a ``.pub`` file, where that is known without
     decrypting: a server that refuses the key is then found out without the cost.
+    ``certificate`` is one for this key, as in a ``-cert.pub`` file, to be shown in its place.
     """
 
-    data: bytes
-    passphrase: str
+    data: bytes = field(repr=False)
+    passphrase: str = field(repr=False)
     encrypted: bool
     public: bytes | None = None
+    certificate: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GSSAPI:
+    """How to authenticate with Kerberos (RFC 4462 section 3).
+
+    ``server_identity`` is the host that the service's principal names, ``client_identity``
+    the user's principal; ``None`` for the principal of the default credentials.
+    """
+
+    server_identity: str
+    client_identity: str | None = None
+    delegate_credentials: bool = False
+
+
+class MethodFailed(Exception):
+    """A method could not be carried through, for a reason on this side. The next one may be."""
 
 
 class Signer(Protocol):
@@ -82,7 +101,7 @@ class Signer(Protocol):
     blob: bytes
 
     def sign(self, data: bytes) -> bytes | WouldBlock | None:
-        """Return the signature's bytes (without the algorithm), ``None`` when refused."""
+        """Return the signature (RFC 4253 section 6.6), ``None`` when refused."""
 
 
 class Channel(ABC):
@@ -169,6 +188,11 @@ class Session(ABC):
 
     __slots__ = ("__weakref__",)
 
+    #: Whether the library keeps what the socket does not take, and sends it by and by. Without
+    #: that a packet that is partly sent has to be finished, by calling again, before any other
+    #: call.
+    keeps_unsent: ClassVar[bool] = False
+
     @abstractmethod
     def handshake(self, sock: socket.socket) -> WouldBlock | None:
         """Exchange versions and keys over a connected, non-blocking socket."""
@@ -202,6 +226,13 @@ class Session(ABC):
     ) -> AuthResult | WouldBlock:
         """Try keyboard-interactive (RFC 4256); ``answer`` maps each prompt to its answer."""
 
+    def auth_gssapi(self, user: str, gssapi: GSSAPI) -> AuthResult | WouldBlock:
+        """Try Kerberos. In a thread: it asks name servers and key servers, and waits.
+
+        :raises MethodFailed: when there is no ticket, or none can be had.
+        """
+        raise MethodFailed("the library cannot do that")
+
     @abstractmethod
     def open_session(self) -> Channel | WouldBlock:
         """Open a session channel. One at a time: a call continues the one that has begun."""
@@ -213,6 +244,10 @@ class Session(ABC):
     @abstractmethod
     def directions(self) -> int:
         """What the last call that would have blocked waits for: ``READ`` and/or ``WRITE``."""
+
+    def lost_descriptor(self) -> bool:
+        """Whether the library has closed the socket by itself, which then is detached."""
+        return False
 
     @abstractmethod
     def disconnect(self) -> None:

@@ -177,9 +177,9 @@ def _abandon(connection: Connection, channel: Channel) -> None:
         except PSSHError:
             pass
         finally:
-            channel.release()
+            connection.release(channel)
 
     if connection.alive:
         gevent.spawn(close)
     else:
-        channel.release()
+        connection.release(channel)

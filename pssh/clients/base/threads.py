@@ -17,14 +17,15 @@ _Result = TypeVar("_Result")
 
 #: At most this many at a time. Names: as many as the hosts that are worked on at the same
 #: time by default, and more, so that slow ones do not hold up the rest. Keys: decrypting is
-#: a matter of processors. Threads are started when they are needed.
-_SIZES = {"names": 128, "keys": 4, "files": 8}
+#: a matter of processors. Kerberos: it asks its servers over the network, like names.
+#: Threads are started when they are needed.
+_SIZES = {"names": 128, "keys": 4, "files": 8, "gssapi": 128}
 
 
 def pool(kind: str) -> ThreadPool:
     """Return the threads of this hub for a kind of work.
 
-    :param kind: ``"names"``, ``"keys"`` or ``"files"``.
+    :param kind: ``"names"``, ``"keys"``, ``"files"`` or ``"gssapi"``.
     """
     hub = gevent.get_hub()
     # A forked child has none of its parent's threads.

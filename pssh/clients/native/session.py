@@ -28,6 +28,7 @@ from ssh2.exceptions import (
     SSH2Error,
 )
 
+from pssh import agent_protocol
 from pssh.clients.base import algorithms
 from pssh.clients.base.seam import (
     READ,
@@ -247,7 +248,7 @@ class NativeSession(Session):
     def auth_private_key(self, user: str, key: PrivateKey) -> AuthResult | WouldBlock:
         try:
             code = self._raw.userauth_publickey_frommemory(
-                user, key.data, key.passphrase, key.public
+                user, key.data, key.passphrase, key.certificate or key.public
             )
         except SSH2Error as ex:
             return self._refused(ex, key_file=True)
@@ -389,8 +390,9 @@ def _sign_function(signer: Signer) -> Callable[..., int]:
                 return int(LIBSSH2_ERROR_EAGAIN)
             if made is None:
                 return int(LIBSSH2_ERROR_AUTHENTICATION_FAILED)
-            signature[0] = libssh2.allocate(made)  # type: ignore[index]
-            signature_length[0] = len(made)  # type: ignore[index]
+            value = agent_protocol.signature_value(made)
+            signature[0] = libssh2.allocate(value)  # type: ignore[index]
+            signature_length[0] = len(value)  # type: ignore[index]
         except Exception:  # noqa: BLE001 (none can pass through C)
             return int(LIBSSH2_ERROR_AUTHENTICATION_FAILED)
         return 0

@@ -9,9 +9,9 @@ from pssh.clients.base import algorithms
 from pssh.clients.base.seam import Algorithms, Session
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.native.session import NativeSession, supported_algorithms
+from pssh.config import LATER
 
-_LATER = "this version cannot do that yet"
-_LIBSSH = "libssh2 cannot do that; the client pssh.clients.ssh will, in a later version"
+_LIBSSH = "libssh2 cannot do that; the client pssh.clients.ssh can"
 
 
 _HOST_KEYS = tuple(
@@ -47,16 +47,7 @@ class SSHClient(BaseSSHClient):
     )
 
     _UNSUPPORTED: ClassVar[Mapping[str, str]] = {
-        "cert_file": _LATER,
-        "forward_ssh_agent": _LATER,
-        "proxy_host": _LATER,
-        "proxy_port": _LATER,
-        "proxy_user": _LATER,
-        "proxy_password": _LATER,
-        "proxy_pkey": _LATER,
-        "proxy_jump": _LATER,
-        "proxy_command": _LATER,
-        "ssh_config": _LATER,
+        **LATER,
         "gssapi_auth": _LIBSSH,
         "gssapi_server_identity": _LIBSSH,
         "gssapi_client_identity": _LIBSSH,

@@ -1,0 +1,259 @@
+"""libssh's channel behind the seam."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ssh.error_codes import SSH_AGAIN
+from ssh.exceptions import BaseSSHError
+
+from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock
+from pssh.clients.ssh import libssh
+from pssh.exceptions import SessionError
+
+if TYPE_CHECKING:
+    from ssh.channel import Channel as RawChannel
+
+    from pssh.clients.ssh.session import LibsshSession
+
+#: Bytes of a channel that may wait here. What comes then stays in libssh, which lets the
+#: server send no more than its window of 2 MiB.
+_WAITING_MAX = 256 * 1024
+
+#: What OpenSSH takes in a packet (PACKET_MAX_SIZE), less what stands around a command.
+#: Others may take no more than 32 KiB (RFC 4253 section 6.1), and close the connection.
+_COMMAND_MAX = 256 * 1024 - 1024
+
+
+class LibsshChannel(Channel):
+    """A channel of :class:`pssh.clients.ssh.session.LibsshSession`.
+
+    What libssh reads for the channel it hands over at once, whoever called it, and it waits
+    here: see :mod:`pssh.clients.ssh.libssh`.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_ended",
+        "_exit",
+        "_left_behind",
+        "_pointer",
+        "_raw",
+        "_session",
+        "_waiting",
+        "_waiting_size",
+    )
+
+    def __init__(self, session: LibsshSession, raw: RawChannel) -> None:
+        super().__init__()
+        self._session = session
+        self._raw: RawChannel | None = raw
+        self._pointer = libssh.channel_pointer(raw)
+        self._waiting: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
+        self._waiting_size = 0
+        #: Whether libssh still has bytes of a stream.
+        self._left_behind = [False, False]
+        self._ended = False
+        self._closed = False
+        self._exit = ExitStatus()
+        libssh.receive(self._pointer, self)
+
+    @property
+    def _open(self) -> RawChannel:
+        if self._raw is None:
+            raise SessionError(
+                "The channel to host %s has been closed",
+                self._session.host,
+                host=self._session.host,
+                port=self._session.port,
+            )
+        self._session.check()
+        return self._raw
+
+    # What libssh reads (see libssh.Receiver)
+
+    def data_arrived(self, data: bytes, is_stderr: bool) -> bool:
+        """Take what came, unless too much waits already."""
+        if self._waiting_size >= _WAITING_MAX:
+            self._left_behind[is_stderr] = True
+            return False
+        # With what came now libssh hands over what it had kept.
+        self._left_behind[is_stderr] = False
+        self._waiting[is_stderr].append(data)
+        self._waiting_size += len(data)
+        return True
+
+    def eof_arrived(self) -> None:
+        """There will be no more data."""
+        self._ended = True
+
+    def close_arrived(self) -> None:
+        """There will be nothing more at all."""
+        self._ended = True
+        self._closed = True
+
+    def exit_status_arrived(self, status: int) -> None:
+        """The command ended by itself."""
+        self._exit = ExitStatus(status=status)
+
+    def exit_signal_arrived(self, name: str) -> None:
+        """The command was killed."""
+        self._exit = ExitStatus(signal=name)
+
+    # Requests
+
+    def _requested(self, code: int) -> WouldBlock | None:
+        self._session.flush()
+        return WOULD_BLOCK if code == SSH_AGAIN else None
+
+    def request_exec(self, command: bytes) -> WouldBlock | None:
+        raw = self._open
+        if len(command) > _COMMAND_MAX:
+            raise SessionError(
+                "Could not start a command of %s bytes on host %s:%s: that is too long for a "
+                "packet",
+                len(command),
+                self._session.host,
+                self._session.port,
+                host=self._session.host,
+                port=self._session.port,
+            )
+        try:
+            return self._requested(raw.request_exec(command))
+        except BaseSSHError as ex:
+            raise self._session.error("start a command", SessionError) from ex
+
+    def request_environment(self, name: str, value: str) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.request_env(name, value))
+        except BaseSSHError as ex:
+            doing = f"set environment variable {name} (sshd_config: AcceptEnv)"
+            raise self._session.error(doing, SessionError) from ex
+
+    def request_pty(self, term: str, columns: int, rows: int) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.request_pty_size(term, columns, rows))
+        except BaseSSHError as ex:
+            raise self._session.error("get a pseudo terminal", SessionError) from ex
+
+    def request_signal(self, name: str) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.request_send_signal(name))
+        except BaseSSHError as ex:
+            raise self._session.error(f"send signal {name}", SessionError) from ex
+
+    # Reading
+
+    def read(self, stream: int, size: int) -> bytes | WouldBlock:
+        if not self._waiting[stream]:
+            raw = self._open
+            if self._left_behind[stream]:
+                self._fetch(raw, stream, size)
+            elif not self._ended:
+                self._session.exchange()
+        data = self.read_arrived(stream, size)
+        if data:
+            return data
+        if self._ended and not self._left_behind[stream]:
+            return b""
+        self._session.check()
+        return WOULD_BLOCK
+
+    def _fetch(self, raw: RawChannel, stream: int, size: int) -> None:
+        """Get what was left in libssh. It may hand part of it over while it looks for more."""
+        self._left_behind[stream] = False
+        try:
+            code, data = raw.read_nonblocking(size, bool(stream))
+        except BaseSSHError:
+            # The end of the stream, or of the connection: both have been told otherwise.
+            return
+        if code > 0:
+            self._waiting[stream].append(data)
+            self._waiting_size += len(data)
+            self._left_behind[stream] = len(data) == size
+
+    def has_arrived(self) -> bool:
+        return bool(self._waiting_size or self._left_behind[0] or self._left_behind[1])
+
+    def read_arrived(self, stream: int, size: int) -> bytes:
+        waiting = self._waiting[stream]
+        if not waiting:
+            return b""
+        if len(waiting) == 1 and len(waiting[0]) <= size:
+            data = waiting.popleft()
+        else:
+            data = _take(waiting, size)
+        self._waiting_size -= len(data)
+        return data
+
+    def at_eof(self) -> bool:
+        return self._ended and not self.has_arrived()
+
+    # Writing
+
+    def write(self, data: bytes | memoryview) -> int | WouldBlock:
+        raw = self._open
+        if not self._session.flush():
+            return WOULD_BLOCK
+        if raw.window_size() == 0:
+            # Perhaps the server has opened it again.
+            self._session.exchange()
+        written = libssh.channel_write(self._pointer, bytes(data), len(data))
+        if written < 0:
+            raise self._session.error("write to the command", SessionError)
+        self._session.flush()
+        return written or WOULD_BLOCK
+
+    def send_eof(self) -> WouldBlock | None:
+        raw = self._open
+        try:
+            raw.send_eof()
+        except BaseSSHError as ex:
+            raise self._session.error("end the standard input", SessionError) from ex
+        return None if self._session.flush() else WOULD_BLOCK
+
+    # The end
+
+    def wait_closed(self) -> WouldBlock | None:
+        if not self._closed:
+            self._session.exchange()
+        if self._closed:
+            return None
+        self._session.check()
+        return WOULD_BLOCK
+
+    def exit_status(self) -> ExitStatus:
+        return self._exit
+
+    def close(self) -> WouldBlock | None:
+        raw = self._open
+        try:
+            raw.close()
+        except BaseSSHError as ex:
+            raise self._session.error("close the channel", SessionError) from ex
+        return None if self._session.flush() else WOULD_BLOCK
+
+    def release(self) -> None:
+        if self._raw is None:
+            return
+        libssh.forget(self._pointer)
+        # libssh says goodbye for a channel that is open still.
+        self._raw = None
+        self._session.released(self)
+
+
+def _take(waiting: deque[bytes], size: int) -> bytes:
+    """Take up to so many bytes from the front."""
+    parts, length = [], 0
+    while waiting and length < size:
+        part = waiting.popleft()
+        if length + len(part) > size:
+            waiting.appendleft(part[size - length :])
+            part = part[: size - length]
+        parts.append(part)
+        length += len(part)
+    return b"".join(parts)
