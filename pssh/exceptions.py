@@ -105,8 +105,50 @@ class SFTPError(PSSHError):
     """An SFTP session or request failed."""
 
 
+class SFTPProtocolError(SFTPError):
+    """The SFTP server sent something that the protocol does not allow; the session is over."""
+
+
 class SFTPIOError(SFTPError):
-    """Reading or writing a remote file over SFTP failed."""
+    """Something that was asked of the SFTP server about a file failed.
+
+    :ivar path: the remote path.
+    :ivar code: the status code with which the server answered.
+    :ivar code_name: its name, such as ``"SSH_FX_FAILURE"``.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        code: int | None = None,
+        code_name: str | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        self.path = path
+        self.code = code
+        self.code_name = code_name
+
+
+class SFTPNoSuchFileError(SFTPIOError):
+    """The SFTP server has no file or directory with that path."""
+
+
+class SFTPPermissionDeniedError(SFTPIOError):
+    """The SFTP server does not allow it to this user, or to anybody."""
+
+
+class SFTPFailureError(SFTPIOError):
+    """The SFTP server could not do it, and its protocol has no code for the reason.
+
+    This is what OpenSSH answers for a full disk, an existing file, a directory that is not empty.
+    """
+
+
+class SFTPUnsupportedError(SFTPIOError):
+    """The SFTP server does not know the request, or the extension of the protocol."""
 
 
 class SCPError(PSSHError):
