@@ -14,16 +14,16 @@ class ByteLines:
     line feed stays here for the next chunk.
     """
 
-    __slots__ = ("_partial",)
+    __slots__ = ("_partial", "_partial_is_ascii")
 
     def __init__(self) -> None:
         self._partial: list[bytes] = []
+        self._partial_is_ascii = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take a chunk and return the lines that it completes."""
         if b"\n" not in chunk:
-            if chunk:
-                self._partial.append(chunk)
+            self._keep(chunk)
             return []
         lines = chunk.split(b"\n")
         has_cr = b"\r" in chunk
@@ -32,20 +32,49 @@ class ByteLines:
             self._partial.append(lines[0])
             lines[0] = b"".join(self._partial)
             has_cr = has_cr or lines[0].endswith(b"\r")
-            self._partial.clear()
-        rest = lines.pop()
-        if rest:
-            self._partial.append(rest)
+            self._forget()
+        self._keep(lines.pop())
         if has_cr:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return lines
+
+    def feed_ascii(self, chunk: bytes) -> list[str] | None:
+        """Take a chunk and return the lines that it completes, decoded.
+
+        Decoding a chunk as a whole costs half of what decoding each of its lines does.
+
+        :returns: ``None``, and the chunk is not taken, where one of the lines is not all ASCII.
+        """
+        if not self._partial_is_ascii or not chunk.isascii():
+            return None
+        if b"\n" not in chunk:
+            self._keep(chunk)
+            return []
+        lines = chunk.decode("ascii").split("\n")
+        has_cr = b"\r" in chunk
+        if self._partial:
+            lines[0] = b"".join(self._partial).decode("ascii") + lines[0]
+            has_cr = has_cr or lines[0].endswith("\r")
+            self._forget()
+        self._keep(lines.pop().encode("ascii"))
+        return _without_carriage_returns(lines) if has_cr else lines
+
+    def _keep(self, rest: bytes) -> None:
+        """Keep the beginning of a line."""
+        if rest:
+            self._partial.append(rest)
+            self._partial_is_ascii = self._partial_is_ascii and rest.isascii()
+
+    def _forget(self) -> None:
+        self._partial.clear()
+        self._partial_is_ascii = True
 
     def finish(self) -> list[bytes]:
         """Return the last line where it had no line feed. A lone CR at its end stays."""
         if not self._partial:
             return []
         rest = b"".join(self._partial)
-        self._partial.clear()
+        self._forget()
         return [rest]
 
     @property
@@ -64,11 +93,21 @@ class LineDecoder:
     :param errors: the codec's error handler.
     """
 
-    __slots__ = ("_bytes", "_encoding", "_errors", "_lines", "_split", "_wide", "_wide_partial")
+    __slots__ = (
+        "_bytes",
+        "_encoding",
+        "_errors",
+        "_extends_ascii",
+        "_lines",
+        "_split",
+        "_wide",
+        "_wide_partial",
+    )
 
     def __init__(self, encoding: str | None = "utf-8", errors: str = "strict") -> None:
         self._split = ByteLines()
-        self._bytes: Iterator[bytes] = iter(())
+        #: The lines that wait as bytes; ``None`` while they wait decoded, being ASCII.
+        self._bytes: Iterator[bytes] | None = iter(())
         self._lines: Iterator[str | bytes] = iter(())
         self._wide: codecs.IncrementalDecoder | None = None
         self._wide_partial = ""
@@ -85,6 +124,8 @@ class LineDecoder:
     def encoding(self, encoding: str | None) -> None:
         if encoding == self._encoding:
             return
+        if self._bytes is None:
+            self._bytes = iter([str(line).encode("ascii") for line in self._lines])
         self._encoding = encoding
         self._select()
         self._lines = self._decoded(self._bytes)
@@ -98,6 +139,11 @@ class LineDecoder:
         """Add a chunk. Only when the lines so far have been taken."""
         if self._wide is not None:
             self._feed_wide(chunk, final=False)
+            return
+        lines = self._split.feed_ascii(chunk) if self._extends_ascii else None
+        if lines is not None:
+            self._bytes = None
+            self._lines = iter(lines)
             return
         self._bytes = iter(self._split.feed(chunk))
         self._lines = self._decoded(self._bytes)
@@ -113,6 +159,7 @@ class LineDecoder:
     def _select(self) -> None:
         """Choose how to split: a codec in which LF is not one byte is decoded first."""
         self._wide = None
+        self._extends_ascii = self._encoding is not None and extends_ascii(self._encoding)
         if self._encoding is not None and is_wide(self._encoding):
             self._wide = codecs.getincrementaldecoder(self._encoding)(self._errors)
 
@@ -146,6 +193,19 @@ def is_wide(encoding: str) -> bool:
     :raises LookupError: when there is no such codec.
     """
     return "a\n".encode(encoding) != b"a\n"
+
+
+@cache
+def extends_ascii(encoding: str) -> bool:
+    """Whether the bytes of ASCII mean the same in a codec.
+
+    :param encoding: the codec's name.
+    """
+    ascii_bytes = bytes(range(128))
+    try:
+        return ascii_bytes.decode(encoding) == ascii_bytes.decode("ascii")
+    except UnicodeDecodeError:
+        return False
 
 
 def _without_carriage_returns(lines: Iterable[str]) -> list[str]:

@@ -16,6 +16,10 @@ from pssh.clients.base.threads import in_thread
 SEGMENT_SIZE = 64 * 1024 * 1024
 CHUNK_SIZE = 256 * 1024
 
+#: What waits for a consumer who is there: more than that is no longer in the processor's
+#: cache when its turn comes.
+CROWD_SIZE = 256 * 1024
+
 
 class _Segment:
     """An unnamed temporary file that is written once and read once, in order.
@@ -135,7 +139,7 @@ class ConcurrentRWBuffer:
     @property
     def crowded(self) -> bool:
         """Whether a consumer should have its turn before more is read."""
-        return self._data_waiter is not None and self._size >= self.limit // 2
+        return self._data_waiter is not None and self._size >= min(CROWD_SIZE, self.limit // 2)
 
     def __len__(self) -> int:
         """Bytes that have been written and not been taken."""

@@ -21,7 +21,8 @@ from pssh.exceptions import AuthenticationError, PSSHError, SessionError
 #: What is read at once: little, as most commands print little and the memory for each read
 #: is fresh, and after a read that was full more. Beyond this it costs more than it saves.
 FIRST_READ_SIZE = 16 * 1024
-READ_SIZE = 64 * 1024
+#: From 128 KiB on, the C library would ask the system for the memory of each read.
+READ_SIZE = 128 * 1024 - 64
 WRITE_SIZE = 256 * 1024
 
 

@@ -9,13 +9,10 @@ arrived.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import socket
-import struct
 import sys
-import termios
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +22,7 @@ from gevent import getcurrent
 from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 
+from pssh.clients.base import arrivals
 from pssh.clients.base.seam import READ, WOULD_BLOCK, WRITE, Channel, Session, WouldBlock
 from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
 
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
     from pssh.clients.base.keepalive import KeepAlive
 
 _Result = TypeVar("_Result")
-
-#: ``tcpi_bytes_received`` of Linux's ``struct tcp_info`` (linux/tcp.h).
-_BYTES_RECEIVED = struct.Struct("=128xQ")
 
 # The real one, also when the program has made the standard library cooperative.
 _poll = get_original("select", "poll")
@@ -246,19 +241,15 @@ class Connection:
 
     def bytes_received(self) -> int:
         """Count the bytes that have come from the server, read or not."""
-        try:
-            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
-            return int(_BYTES_RECEIVED.unpack(info)[0])
-        except (OSError, struct.error, AttributeError):
+        received = arrivals.bytes_received(self.sock)
+        if received is None:
             # Without a counter: everything counts as an arrival while something is there.
             return self._seen + (1 if self.bytes_unread() else 0)
+        return received
 
     def bytes_unread(self) -> int:
         """Count the bytes that have come from the server and not been read."""
-        if self.sock.fileno() < 0:
-            return 0
-        answer = fcntl.ioctl(self.sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
-        return int.from_bytes(answer, sys.byteorder)
+        return arrivals.bytes_unread(self.sock)
 
     def writable(self) -> bool:
         """Whether the socket takes a small packet whole at this moment."""

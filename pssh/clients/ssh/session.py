@@ -21,6 +21,7 @@ from ssh.key import SSHKey
 from ssh.session import SSH_AUTH_AGAIN, SSH_AUTH_INFO
 
 from pssh.clients.base import algorithms
+from pssh.clients.base.arrivals import bytes_unread
 from pssh.clients.base.seam import (
     GSSAPI,
     READ,
@@ -255,12 +256,11 @@ class LibsshSession(Session):
     def exchange(self) -> None:
         """Read what has come, and send what waits to be sent, as far as that goes at once."""
         assert self._sock is not None
-        raw = self._raw
-        for _ in range(_PIECES_MAX):
-            libssh.exchange_packets(self._pointer)
-            if errors.has_ended(raw) or not _is_more(self._sock):
-                break
-        self.flush()
+        exchange, pointer = libssh.exchange_packets, self._pointer
+        for _ in range(min(bytes_unread(self._sock) // _PIECE + 1, _PIECES_MAX)):
+            exchange(pointer)
+        if self._unsent:
+            self.flush()
 
     def flush(self) -> bool:
         """Send what waits to be sent, as far as that goes at once; whether that was all."""
@@ -460,12 +460,3 @@ class LibsshSession(Session):
         self._key = self._queried = self._agent = None
         self._opened = None
 
-
-def _is_more(sock: socket.socket) -> bool:
-    """Whether more can be read than libssh takes at once."""
-    try:
-        return bool(sock.recv(1, socket.MSG_PEEK))
-    except (BlockingIOError, InterruptedError):
-        return False
-    except OSError:
-        return True
