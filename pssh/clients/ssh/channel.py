@@ -171,6 +171,8 @@ class LibsshChannel(Channel):
         except BaseSSHError:
             # The end of the stream, or of the connection: both have been told otherwise.
             return
+        finally:
+            self._session.flush()
         if code > 0:
             self._waiting[stream].append(data)
             self._waiting_size += len(data)

@@ -259,8 +259,8 @@ class LibsshSession(Session):
         exchange, pointer = libssh.exchange_packets, self._pointer
         for _ in range(min(bytes_unread(self._sock) // _PIECE + 1, _PIECES_MAX)):
             exchange(pointer)
-        if self._unsent:
-            self.flush()
+        # What came may have asked for an answer, such as new keys.
+        self.flush()
 
     def flush(self) -> bool:
         """Send what waits to be sent, as far as that goes at once; whether that was all."""
