@@ -1,19 +1,14 @@
-"""The clients that are compared, each in an environment of its own."""
+"""The clients that are compared."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.environment import CHECKOUT, Environment
 from benchmarks.gauge import Figures, Settings
-
-CI = Path(__file__).resolve().parents[1]
-CHECKOUT = CI.parent
-ENVIRONMENTS = CHECKOUT / ".bench"
 
 #: Seconds; the longest run takes less than two minutes on two cores.
 RUN_TIMEOUT = 900
@@ -25,74 +20,61 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True)
 class Peer:
-    """A client library.
+    """A client of a library.
 
-    :ivar name: for the table and the environment's folder.
+    :ivar name: for the table.
+    :ivar environment: where it is installed.
     :ivar worker: the module that measures it.
-    :ivar requirements: what pip installs for it.
+    :ivar client_module: where the worker finds the client, if there is a choice.
     :ivar checks_host_keys: whether it is given a known_hosts file; 2.x cannot check host keys.
-    :ivar from_checkout: whether its code is this checkout.
     """
 
     name: str
+    environment: Environment
     worker: str
-    requirements: str
+    client_module: str = ""
     checks_host_keys: bool = True
-    from_checkout: bool = False
-
-    @property
-    def python(self) -> Path:
-        """The interpreter of its environment."""
-        return ENVIRONMENTS / self.name / "bin" / "python"
-
-    def set_up(self) -> None:
-        """Make its environment, unless the one that is there is what is wanted."""
-        folder = ENVIRONMENTS / self.name
-        stamp = folder / "made-for"
-        wanted = f"{sys.version}\n{self.requirements}"
-        if stamp.is_file() and stamp.read_text() == wanted:
-            return
-        print(f"making the environment of {self.name}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [*(str(self.python), "-m", "pip", "install"), *self.requirements.split()]
-        quietly = ["--quiet", "--disable-pip-version-check"]
-        subprocess.run([*install, *quietly], check=True)
-        stamp.write_text(wanted)
-
-    def versions(self) -> str:
-        """The libraries in its environment, for the record."""
-        listing = subprocess.run(
-            [str(self.python), "-m", "pip", "freeze", "--disable-pip-version-check"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return ", ".join(listing.stdout.split())
 
     def run(self, settings: Settings, home: Path) -> Figures:
         """Do one measured run in a fresh process.
 
         :param home: an empty home folder for it.
-        :raises RunError: when it fails; its error output is in the message.
+        :raises RunError: when it fails (its error output is in the message) or takes too long.
         """
-        own = {**settings, "checks_host_keys": self.checks_host_keys}
-        path = [str(CHECKOUT), str(CI)] if self.from_checkout else [str(CI)]
-        environment = {"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": ":".join(path)}
-        done = subprocess.run(
-            [str(self.python), "-m", f"benchmarks.{self.worker}", json.dumps(own)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=home,
-            timeout=RUN_TIMEOUT,
-        )
+        own = {
+            **settings,
+            "client_module": self.client_module,
+            "checks_host_keys": self.checks_host_keys,
+        }
+        command = [str(self.environment.python), "-m", f"benchmarks.{self.worker}", json.dumps(own)]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env=self.environment.variables(home),
+                cwd=home,
+                timeout=RUN_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RunError(f"{self.name} took over {RUN_TIMEOUT} s at {settings}.") from error
         if done.returncode:
             raise RunError(f"{self.name} failed at {settings}:\n{done.stderr.strip()}")
         figures: Figures = json.loads(done.stdout.splitlines()[-1])
         return figures
 
 
-OURS = Peer("ours", "pssh_worker", (CHECKOUT / "requirements.txt").read_text(), from_checkout=True)
-PARALLEL_SSH = Peer("parallel-ssh", "pssh_worker", "parallel-ssh==2.16.*", checks_host_keys=False)
-ASYNCSSH = Peer("asyncssh", "asyncssh_worker", "asyncssh")
-PEERS = (OURS, PARALLEL_SSH, ASYNCSSH)
+_OURS = Environment("ours", (CHECKOUT / "requirements.txt").read_text(), has_checkout=True)
+_RELEASE = Environment("parallel-ssh", "parallel-ssh==2.16.*")
+_NATIVE, _LIBSSH = "pssh.clients.native", "pssh.clients.ssh"
+
+NATIVE = Peer("native", _OURS, "pssh_worker", _NATIVE)
+LIBSSH = Peer("libssh", _OURS, "pssh_worker", _LIBSSH)
+PARALLEL_SSH = Peer("parallel-ssh", _RELEASE, "pssh_worker", _NATIVE, checks_host_keys=False)
+PARALLEL_SSH_LIBSSH = Peer(
+    "parallel-ssh's libssh", _RELEASE, "pssh_worker", _LIBSSH, checks_host_keys=False
+)
+ASYNCSSH = Peer("asyncssh", Environment("asyncssh", "asyncssh"), "asyncssh_worker")
+
+OURS = (NATIVE, LIBSSH)
+PEERS = (*OURS, PARALLEL_SSH, PARALLEL_SSH_LIBSSH, ASYNCSSH)

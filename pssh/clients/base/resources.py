@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pssh import certificate, private_key
 from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent
+from pssh.clients.base.files.local import Sources
 from pssh.clients.base.host_keys import KnownHosts
 from pssh.config import HostConfig
 from pssh.exceptions import InvalidAPIUseError, PKeyFileError
@@ -20,7 +21,7 @@ Path = str | os.PathLike[str]
 class Resources:
     """Reads once what every host needs."""
 
-    __slots__ = ("_agent", "_certificates", "_keys", "_known_hosts", "_login")
+    __slots__ = ("_agent", "_certificates", "_keys", "_known_hosts", "_login", "sources")
 
     def __init__(self) -> None:
         self._keys: dict[object, KeyFile] = {}
@@ -28,6 +29,8 @@ class Resources:
         self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
         self._agent: Agent | None = None
         self._login: str | None = None
+        #: The local files that are being copied to hosts.
+        self.sources = Sources()
 
     def key(self, key: str | bytes | os.PathLike[str]) -> KeyFile:
         """Return a private key.

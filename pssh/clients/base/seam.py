@@ -125,6 +125,13 @@ class Channel(ABC):
         """
 
     @abstractmethod
+    def request_subsystem(self, name: str) -> WouldBlock | None:
+        """Start a subsystem, such as ``"sftp"`` (RFC 4254 section 6.5).
+
+        :raises SessionError: when the server refuses.
+        """
+
+    @abstractmethod
     def request_environment(self, name: str, value: str) -> WouldBlock | None:
         """Set an environment variable.
 

@@ -56,6 +56,12 @@ class NativeChannel(Channel):
         except SSH2Error as ex:
             raise self._session.error(ex, "start a command") from ex
 
+    def request_subsystem(self, name: str) -> WouldBlock | None:
+        try:
+            return self._done(self._open.subsystem(name))
+        except SSH2Error as ex:
+            raise self._session.error(ex, f"start subsystem {name}") from ex
+
     def request_environment(self, name: str, value: str) -> WouldBlock | None:
         try:
             return self._done(self._open.setenv(name, value))

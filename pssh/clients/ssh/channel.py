@@ -124,6 +124,13 @@ class LibsshChannel(Channel):
         except BaseSSHError as ex:
             raise self._session.error("start a command", SessionError) from ex
 
+    def request_subsystem(self, name: str) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.request_subsystem(name))
+        except BaseSSHError as ex:
+            raise self._session.error(f"start subsystem {name}", SessionError) from ex
+
     def request_environment(self, name: str, value: str) -> WouldBlock | None:
         raw = self._open
         try:

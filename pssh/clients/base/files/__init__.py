@@ -1,0 +1,1 @@
+"""Files between here and a host: SFTP and SCP over a channel of either library."""

@@ -1,0 +1,270 @@
+"""The content of a file from an SFTP server, with many requests on their way."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from gevent.event import Event
+
+from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.files.local import Target
+from pssh.clients.base.files.options import Meter, Rate
+from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.threads import outcome, pool
+from pssh.exceptions import SFTPError
+from pssh.sftp import requests
+from pssh.sftp.names import printable
+from pssh.sftp.replies import DataPart, Reply, Status
+
+#: Bytes that may have been asked for and not come. The window of the channel (2 MiB) limits
+#: what is on its way; a little more keeps the server from waiting for the next request.
+_ASKED_MAX = 4 * 1024 * 1024
+#: Bytes that may wait to be written. Beyond it nothing more is asked for.
+_UNWRITTEN_MAX = 8 * 1024 * 1024
+#: What is written at once.
+_WRITE_SIZE = 1024 * 1024
+
+#: How many requests there are at first; each answer allows one more, as long as there is room.
+_REQUESTS_FIRST = 4
+
+
+class Download:
+    """Fetches an open remote file into a local one.
+
+    :param session: the SFTP session.
+    :param handle: the remote file.
+    :param path: its path, for errors.
+    :param target: the local file.
+    :param meter: is told how far it has got.
+    :param rate: holds it back.
+    """
+
+    __slots__ = (
+        "_again",
+        "_allowed",
+        "_asked",
+        "_done",
+        "_end",
+        "_error",
+        "_handle",
+        "_meter",
+        "_path",
+        "_pending",
+        "_pending_at",
+        "_pending_size",
+        "_progress",
+        "_rate",
+        "_requests",
+        "_session",
+        "_target",
+        "_unwritten",
+    )
+
+    def __init__(
+        self,
+        session: SFTPSession,
+        handle: bytes,
+        path: bytes,
+        target: Target,
+        meter: Meter,
+        rate: Rate,
+    ) -> None:
+        self._session = session
+        self._handle = handle
+        self._path = path
+        self._target = target
+        self._meter = meter
+        self._rate = rate
+        self._allowed = _REQUESTS_FIRST
+        self._requests = 0
+        self._asked = 0
+        #: What a server gave less of than was asked for: offset and length.
+        self._again: deque[tuple[int, int]] = deque()
+        self._pending: list[memoryview] = []
+        self._pending_at = 0
+        self._pending_size = 0
+        self._unwritten = 0
+        self._done = 0
+        #: Where the file ends, as soon as the server has said so.
+        self._end: int | None = None
+        self._error: BaseException | None = None
+        self._progress = Event()
+
+    def run(self, start: int, size: int | None) -> int:
+        """Fetch everything from an offset on.
+
+        :param start: bytes that are there already.
+        :param size: bytes of the file as the server tells; ``None`` where it does not, or tells
+            0 for a file that it makes up when it is read: then it is read to its end.
+        :returns: how many bytes the file has.
+        :raises SFTPIOError: when the server cannot read.
+        :raises OSError: when the local file cannot be written.
+        :raises SFTPError: when the file has become shorter.
+        """
+        self._done = start
+        self._meter.tell(start)
+        try:
+            self._ask_all(start, size)
+        finally:
+            # What is in the threads uses the local file.
+            self._flush()
+            self._settle()
+        self._check()
+        self._meter.tell(self._done)
+        if size is not None and self._end is not None and self._end < size:
+            raise self._shorter()
+        return size if size is not None else (self._end or 0)
+
+    def _ask_all(self, start: int, size: int | None) -> None:
+        offset = start
+        while True:
+            self._check()
+            if self._again:
+                self._ask(*self._again.popleft())
+            elif self._end is None and (size is None or offset < size):
+                length = self._rate.piece(self._session.read_size)
+                length = length if size is None else min(length, size - offset)
+                self._rate.pause(length)
+                self._ask(offset, length)
+                offset += length
+            elif self._requests:
+                self._wait()
+            else:
+                return
+
+    def _ask(self, offset: int, length: int) -> None:
+        """Ask for a part, as soon as there is room for it."""
+        while self._requests and (
+            self._requests >= self._allowed
+            or self._asked + length > _ASKED_MAX
+            or self._unwritten > _UNWRITTEN_MAX
+        ):
+            self._wait()
+        self._requests += 1
+        self._asked += length
+        self._session.submit(
+            requests.read(self._handle, offset, length), _Part(self, offset, length)
+        )
+        self._meter.tell(self._done)
+
+    # Replies: in the greenlet that reads for everybody
+
+    def arrived(self, offset: int, data: memoryview) -> None:
+        """A piece of a part has come."""
+        if self._pending and self._pending_at + self._pending_size != offset:
+            self._flush()
+        if not self._pending:
+            self._pending_at = offset
+        self._pending.append(data)
+        self._pending_size += len(data)
+        self._unwritten += len(data)
+        if self._pending_size >= _WRITE_SIZE:
+            self._flush()
+
+    def answered(self, offset: int, length: int, received: int) -> None:
+        """A part has come to its end."""
+        self._requests -= 1
+        self._asked -= length
+        self._allowed += 1
+        self._done += received
+        if received < length:
+            self._again.append((offset + received, length - received))
+        self._progress.set()
+
+    def ended(self, offset: int, length: int) -> None:
+        """The file ends before a part."""
+        self._requests -= 1
+        self._asked -= length
+        self._end = offset if self._end is None else min(self._end, offset)
+        self._progress.set()
+
+    def failed(self, length: int, reply: Reply | BaseException) -> None:
+        """A part will not come."""
+        self._requests -= 1
+        self._asked -= length
+        if self._error is None:
+            if isinstance(reply, Status):
+                self._error = self._session.refusal(reply, "read", self._path)
+            elif isinstance(reply, BaseException):
+                self._error = reply
+        self._progress.set()
+
+    # Writing: in threads
+
+    def _flush(self) -> None:
+        """Have what is pending written."""
+        if not self._pending:
+            return
+        parts, size, offset = self._pending, self._pending_size, self._pending_at
+        self._pending, self._pending_size = [], 0
+        written = pool("files").spawn(outcome, self._target.write, offset, _batches(parts))
+        written.rawlink(lambda result: self._written(size, result.value))
+
+    def _written(self, size: int, result: tuple[object, Exception | None]) -> None:
+        self._unwritten -= size
+        if result[1] is not None and self._error is None:
+            self._error = result[1]
+        self._progress.set()
+
+    def _settle(self) -> None:
+        while self._unwritten:
+            self._progress.clear()
+            self._progress.wait()
+
+    # Waiting
+
+    def _wait(self) -> None:
+        self._progress.clear()
+        session = self._session
+        with Deadline(session.timeout, session.host, session.port, "read over SFTP"):
+            self._progress.wait()
+        self._meter.tell(self._done)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _shorter(self) -> SFTPError:
+        session = self._session
+        return SFTPError(
+            "File %s on host %s:%s became shorter while it was copied: it ends after %s bytes",
+            printable(self._path),
+            session.host,
+            session.port,
+            self._end,
+            host=session.host,
+            port=session.port,
+        )
+
+
+class _Part:
+    """Waits for the answer to one read."""
+
+    __slots__ = ("_download", "_length", "_offset", "_received")
+
+    def __init__(self, download: Download, offset: int, length: int) -> None:
+        self._download = download
+        self._offset = offset
+        self._length = length
+        self._received = 0
+
+    def __call__(self, reply: Reply | BaseException) -> None:
+        download = self._download
+        if isinstance(reply, DataPart):
+            download.arrived(self._offset + reply.position, reply.data)
+            self._received += len(reply.data)
+            if not reply.remaining:
+                download.answered(self._offset, self._length, self._received)
+        elif isinstance(reply, Status) and reply.is_eof:
+            download.ended(self._offset, self._length)
+        else:
+            download.failed(self._length, reply)
+
+
+#: How many pieces the system takes at once (IOV_MAX).
+_PIECES_MAX = 1024
+
+
+def _batches(parts: Sequence[memoryview]) -> Sequence[memoryview]:
+    return parts if len(parts) <= _PIECES_MAX else [memoryview(b"".join(parts))]

@@ -1,0 +1,223 @@
+"""Local files, read and written in threads: a disk may be slow, and a network one may hang."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+from gevent.event import AsyncResult
+
+from pssh.clients.base.threads import in_thread
+from pssh.local_path import READ_FLAGS, WRITE_FLAGS
+
+#: What is read at once.
+BLOCK = 1024 * 1024
+#: Blocks of a file that stay for other hosts which are a little behind.
+_BLOCKS_KEPT = 8
+
+
+class Source:
+    """A local file that is read, for one host or for several at the same time.
+
+    A block that one host has just read is there for the next. So reading a file for a hundred
+    hosts takes no more memory than eight blocks and what each of them is sending.
+
+    :param path: its path.
+    """
+
+    __slots__ = ("_blocks", "_descriptor", "_reading", "path", "status")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._reading: dict[int, AsyncResult] = {}
+        self._descriptor, self.status = in_thread(_open_source, path)
+
+    @property
+    def size(self) -> int:
+        """How many bytes it had when it was opened."""
+        return self.status.st_size
+
+    def block(self, number: int) -> bytes:
+        """Return a block of ``BLOCK`` bytes; less where the file ends.
+
+        :param number: its number, from 0.
+        :raises OSError: when it cannot be read.
+        """
+        found = self._blocks.get(number)
+        if found is not None:
+            self._blocks.move_to_end(number)
+            return found
+        if number in self._reading:
+            data: bytes = self._reading[number].get()
+            return data
+        return self._read(number)
+
+    def _read(self, number: int) -> bytes:
+        reading = self._reading[number] = AsyncResult()
+        try:
+            data = in_thread(os.pread, self._descriptor, BLOCK, number * BLOCK)
+        except BaseException as ex:
+            reading.set_exception(ex if isinstance(ex, OSError) else OSError("was interrupted"))
+            raise
+        finally:
+            del self._reading[number]
+        reading.set(data)
+        self._blocks[number] = data
+        while len(self._blocks) > _BLOCKS_KEPT:
+            self._blocks.popitem(last=False)
+        return data
+
+    def has_changed(self) -> bool:
+        """Whether the file is another one than it was when it was opened."""
+        now = in_thread(os.fstat, self._descriptor)
+        before = self.status
+        return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._blocks.clear()
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+
+class Sources:
+    """The local files that the hosts of a client are being sent at the moment."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[Source, int]] = {}
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[Source]:
+        """Open a file, or share it with those who have it open.
+
+        :param path: its path.
+        :raises OSError: when it cannot be read.
+        """
+        source, users = self._open.get(path) or (None, 0)
+        if source is None:
+            source = Source(path)
+            # Another host may have been faster; the file may be another one by now.
+            self._open.setdefault(path, (source, 0))
+        if self._open[path][0] is not source:
+            with contextlib.closing(source):
+                yield source
+            return
+        self._open[path] = (source, self._open[path][1] + 1)
+        try:
+            yield source
+        finally:
+            users = self._open[path][1] - 1
+            if users:
+                self._open[path] = (source, users)
+            else:
+                del self._open[path]
+                source.close()
+
+
+def _open_source(path: str) -> tuple[int, os.stat_result]:
+    descriptor = os.open(path, READ_FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is not a regular file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status
+
+
+class Target:
+    """A local file that is written.
+
+    :param path: its path; a symbolic link there is followed only where the user named it.
+    :param mode: its permissions if it is new.
+    :param keep: go on with what is there already, rather than from the beginning.
+    :param follow: whether the last component may be a symbolic link.
+    """
+
+    __slots__ = ("_descriptor", "existed", "path", "status")
+
+    def __init__(self, path: str, mode: int, *, keep: bool, follow: bool) -> None:
+        self.path = path
+        self._descriptor, self.status, self.existed = in_thread(
+            _open_target, path, mode, keep, follow
+        )
+
+    @property
+    def size(self) -> int:
+        """How many bytes were there."""
+        return self.status.st_size
+
+    def write(self, offset: int, parts: Sequence[memoryview]) -> None:
+        """Write bytes that belong together. In a thread.
+
+        :raises OSError: when there is no room.
+        """
+        written = os.pwritev(self._descriptor, parts, offset)
+        wanted = sum(map(len, parts))
+        if written == wanted:
+            return
+        rest = memoryview(b"".join(parts))[written:]
+        while rest:
+            offset += written
+            written = os.pwrite(self._descriptor, rest, offset)
+            rest = rest[written:]
+
+    def finish(self, size: int, mode: int | None, times: tuple[int, int] | None) -> None:
+        """Give the file its length, its permissions and its times, and close it.
+
+        :param size: its length in bytes.
+        :param mode: its permissions; ``None`` to leave them.
+        :param times: when it was read and changed last, in nanoseconds; ``None`` to leave them.
+        """
+        in_thread(self._finish, size, mode, times)
+
+    def _finish(self, size: int, mode: int | None, times: tuple[int, int] | None) -> None:
+        descriptor = self._descriptor
+        if stat.S_ISREG(self.status.st_mode):
+            os.ftruncate(descriptor, size)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        if times is not None:
+            os.utime(descriptor, ns=times)
+        self._descriptor = -1
+        # A network file system may tell only now that there was no room.
+        os.close(descriptor)
+
+    def close(self) -> None:
+        """Close the file as it is."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            os.close(self._descriptor)
+
+
+def _open_target(
+    path: str, mode: int, keep: bool, follow: bool
+) -> tuple[int, os.stat_result, bool]:
+    existed = os.path.lexists(path)
+    flags = WRITE_FLAGS & ~os.O_NOFOLLOW if follow else WRITE_FLAGS
+    # Nobody else may read it before it has its own permissions.
+    descriptor = os.open(path, flags, mode & 0o600 or 0o600)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and not keep:
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status, existed

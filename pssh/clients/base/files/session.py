@@ -1,0 +1,343 @@
+"""An SFTP session: requests of several greenlets over one channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import gevent
+from gevent.event import AsyncResult
+from gevent.lock import BoundedSemaphore
+
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel
+from pssh.exceptions import ConnectionLostError, PSSHError, SessionError, SFTPError
+from pssh.sftp import constants, requests
+from pssh.sftp.exchange import Exchange
+from pssh.sftp.names import printable
+from pssh.sftp.replies import DataPart, Reply, Status
+from pssh.sftp.requests import Request
+from pssh.sftp.status import error_for
+
+_Answer = TypeVar("_Answer")
+
+#: Is told of a reply, or of the error that there is in its place. Runs in the greenlet that
+#: reads for everybody: it must not wait.
+Waiter = Callable[[Reply | BaseException], object]
+
+#: From 128 KiB on, the C library would ask the system for the memory of each read.
+_READ_SIZE = 128 * 1024 - 64
+_WRITE_SIZE = 256 * 1024
+
+#: A payload up to this is sent together with what stands before it.
+_JOIN_MAX = 48 * 1024
+
+#: How much of what the server says on its standard error is kept, in bytes.
+_SAID_MAX = 1024
+
+
+class SFTPSession:
+    """Speaks SFTP on a channel on which the subsystem has been started.
+
+    One greenlet reads, for all who wait for replies; whoever asks writes.
+
+    :param connection: the connection.
+    :param channel: the channel.
+    :param timeout: seconds that a request may take; ``None`` for no limit.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_channel",
+        "_connection",
+        "_error",
+        "_exchange",
+        "_reader",
+        "_said",
+        "_sending",
+        "host",
+        "port",
+        "timeout",
+    )
+
+    def __init__(self, connection: Connection, channel: Channel, timeout: float | None) -> None:
+        self._connection = connection
+        self._channel = channel
+        self.host = connection.host
+        self.port = connection.port
+        self.timeout = timeout
+        self._exchange: Exchange[Waiter] = Exchange(host=self.host, port=self.port)
+        self._sending = BoundedSemaphore(1)
+        self._error: BaseException | None = None
+        self._said = b""
+        self._reader: gevent.Greenlet | None = None
+
+    def start(self) -> None:
+        """Agree on the version, and ask for the server's limits.
+
+        :raises SFTPError: when the server speaks something else.
+        """
+        self._reader = gevent.spawn(self._read)
+        told: AsyncResult = AsyncResult()
+        with Deadline(self.timeout, self.host, self.port, "start SFTP"):
+            self._write(self._exchange.start(_setter(told)))
+            _get(told)
+        if self.supports(constants.LIMITS):
+            # Nobody waits for it: until it is answered, the limits that every server has hold.
+            self.submit(requests.limits(), _ignore)
+
+    # What the server can do
+
+    def supports(self, extension: bytes) -> bool:
+        """Whether the server has an extension of the protocol."""
+        return self._exchange.supports(extension)
+
+    @property
+    def read_size(self) -> int:
+        """Bytes that one request may ask for."""
+        return self._exchange.limits.max_read
+
+    @property
+    def write_size(self) -> int:
+        """Bytes that one request may carry."""
+        return self._exchange.limits.max_write
+
+    @property
+    def handles_max(self) -> int | None:
+        """How many files may be open at a time, where the server says so."""
+        return self._exchange.limits.max_handles
+
+    # Asking
+
+    def request(
+        self,
+        request: Request,
+        kind: type[_Answer],
+        action: str,
+        path: bytes | None,
+        *,
+        target: bytes | None = None,
+    ) -> _Answer:
+        """Send a request and wait for its answer.
+
+        :param request: the request.
+        :param kind: what it is answered with.
+        :param action: what it does, as in "could not …".
+        :param path: the path that it is about.
+        :param target: the other one.
+        :raises SFTPIOError: when the server refuses.
+        :raises SFTPError: when the session has ended.
+        :raises Timeout: when it takes longer than the session's ``timeout``.
+        """
+        reply = self.wait_for(self.ask(request), action)
+        if isinstance(reply, Status) and (kind is not Status or not reply.is_ok):
+            raise self.refusal(reply, action, path, target=target)
+        assert isinstance(reply, kind)
+        return reply
+
+    def ask(self, request: Request) -> AsyncResult:
+        """Send a request, to wait for its answer later."""
+        answer: AsyncResult = AsyncResult()
+        self.submit(request, _setter(answer))
+        return answer
+
+    def wait_for(self, answer: AsyncResult, action: str) -> Reply:
+        """Wait for the answer to a request.
+
+        :param answer: what :meth:`ask` returned.
+        :param action: what it does, as in "took longer to …".
+        """
+        with Deadline(self.timeout, self.host, self.port, f"{action} over SFTP"):
+            return _get(answer)
+
+    def submit(self, request: Request, waiter: Waiter, payload: memoryview | None = None) -> None:
+        """Send a request, and have somebody told of the reply.
+
+        :param request: the request.
+        :param waiter: is told.
+        :param payload: the data that follows it.
+        :raises SFTPError: when the session has ended.
+        """
+        with self._sending:
+            self._check()
+            packet = self._exchange.send(request, waiter)
+            try:
+                if payload is None:
+                    self._write(packet)
+                elif len(payload) <= _JOIN_MAX:
+                    self._write(packet + payload)
+                else:
+                    self._write(packet)
+                    self._write(payload)
+            except BaseException as ex:
+                # Half a request cannot be taken back.
+                self._fail(ex)
+                raise
+
+    def refusal(
+        self, status: Status, action: str, path: bytes | None, *, target: bytes | None = None
+    ) -> SFTPError:
+        """Make the error for a request that the server refused."""
+        return error_for(status, action, path, target=target, host=self.host, port=self.port)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
+        while view:
+            with Deadline(self.timeout, self.host, self.port, "send an SFTP request"):
+                view = view[self._connection.call(self._channel.write, view[:_WRITE_SIZE]) :]
+
+    # Reading
+
+    def _read(self) -> None:
+        connection, channel, exchange = self._connection, self._channel, self._exchange
+        try:
+            while True:
+                data = connection.attempt(channel.read, STDOUT, _READ_SIZE)
+                if data is WOULD_BLOCK:
+                    if channel.has_arrived():
+                        self._read_stderr()
+                    elif not channel.at_eof():
+                        connection.wait()
+                    continue
+                if not data:
+                    self._read_stderr()
+                    self._fail(self._ended())
+                    return
+                for waiter, reply in exchange.receive(data):
+                    waiter(reply)
+        except PSSHError as ex:
+            self._fail(ex)
+        except BaseException as ex:
+            self._fail(ex)
+            raise
+        finally:
+            self._release()
+
+    def _read_stderr(self) -> None:
+        data = self._connection.attempt(self._channel.read, STDERR, _READ_SIZE)
+        if data is not WOULD_BLOCK:
+            self._said = (self._said + data)[-_SAID_MAX:]
+
+    def _ended(self) -> SFTPError:
+        said = printable(self._said.decode("utf-8", "replace").strip())
+        return SFTPError(
+            "The SFTP session with host %s:%s has ended: %s",
+            self.host,
+            self.port,
+            f"the server said {said!r}" if said else "the server closed it",
+            host=self.host,
+            port=self.port,
+        )
+
+    # The end
+
+    @property
+    def alive(self) -> bool:
+        """Whether the session can be used, as far as is known without asking."""
+        return self._error is None and self._connection.alive
+
+    def _check(self) -> None:
+        error = self._error
+        if error is None:
+            return
+        if isinstance(error, ConnectionLostError):
+            raise self._connection.end() from error
+        if isinstance(error, PSSHError):
+            # One for each who asks: the tracebacks of several greenlets must not mix.
+            raise type(error)(*error.args, host=self.host, port=self.port) from error
+        raise SFTPError(
+            "The SFTP session with host %s:%s has ended: %s",
+            self.host,
+            self.port,
+            error,
+            host=self.host,
+            port=self.port,
+        ) from error
+
+    def _fail(self, error: BaseException) -> None:
+        """End the session; whoever waits for a reply gets the error."""
+        if self._error is None:
+            self._error = error
+        for waiter in self._exchange.close():
+            waiter(self._error)
+        self._connection.wake()
+
+    def close(self) -> None:
+        """End the session. Requests that wait for an answer fail."""
+        if self._error is None:
+            self._fail(
+                SFTPError(
+                    "The SFTP session with host %s:%s has been closed by this client",
+                    self.host,
+                    self.port,
+                    host=self.host,
+                    port=self.port,
+                )
+            )
+        if self._reader is not None:
+            self._reader.kill(block=False)
+
+    def _release(self) -> None:
+        """Give the channel back, in the greenlet that has read from it."""
+        try:
+            if self._connection.alive:
+                self._connection.attempt(self._channel.close)
+        except PSSHError:
+            pass
+        finally:
+            self._connection.release(self._channel)
+
+
+def open_session(connection: Connection, channel: Channel, timeout: float | None) -> SFTPSession:
+    """Start SFTP on a session channel.
+
+    :param connection: the connection.
+    :param channel: a channel that was just opened.
+    :param timeout: seconds that each step may take.
+    :raises SessionError: when the server has no such subsystem.
+    :raises SFTPError: when it speaks something else.
+    """
+    host, port = connection.host, connection.port
+    try:
+        with Deadline(timeout, host, port, "start SFTP"):
+            connection.call(channel.request_subsystem, "sftp")
+    except SessionError as ex:
+        connection.release(channel)
+        raise SFTPError(
+            "Host %s:%s does not offer SFTP (sshd_config: Subsystem): %s",
+            host,
+            port,
+            ex,
+            host=host,
+            port=port,
+        ) from ex
+    except BaseException:
+        connection.release(channel)
+        raise
+    session = SFTPSession(connection, channel, timeout)
+    try:
+        session.start()
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _setter(result: AsyncResult) -> Waiter:
+    def tell(reply: Reply | BaseException) -> None:
+        if isinstance(reply, BaseException):
+            result.set_exception(reply)
+        elif not isinstance(reply, DataPart) or not reply.remaining:
+            result.set(reply)
+
+    return tell
+
+
+def _get(result: AsyncResult) -> Reply:
+    reply: Reply = result.get()
+    return reply
+
+
+def _ignore(_reply: Reply | BaseException) -> None:
+    pass

@@ -1,0 +1,156 @@
+"""The content of a file to an SFTP server, with many requests on their way."""
+
+from __future__ import annotations
+
+from gevent.event import Event
+
+from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.files.local import BLOCK, Source
+from pssh.clients.base.files.options import Meter, Rate
+from pssh.clients.base.files.session import SFTPSession
+from pssh.exceptions import SFTPError
+from pssh.sftp import requests
+from pssh.sftp.names import printable
+from pssh.sftp.replies import Reply, Status
+
+#: Bytes that may be without an answer. What is on its way at a time the window of the channel
+#: limits as well (2 MiB for OpenSSH).
+_UNANSWERED_MAX = 8 * 1024 * 1024
+
+
+class Upload:
+    """Sends a local file to an open remote one.
+
+    :param session: the SFTP session.
+    :param handle: the remote file.
+    :param path: its path, for errors.
+    :param source: the local file.
+    :param meter: is told how far it has got.
+    :param rate: holds it back.
+    """
+
+    __slots__ = (
+        "_done",
+        "_error",
+        "_handle",
+        "_meter",
+        "_path",
+        "_progress",
+        "_rate",
+        "_session",
+        "_source",
+        "_unanswered",
+    )
+
+    def __init__(
+        self,
+        session: SFTPSession,
+        handle: bytes,
+        path: bytes,
+        source: Source,
+        meter: Meter,
+        rate: Rate,
+    ) -> None:
+        self._session = session
+        self._handle = handle
+        self._path = path
+        self._source = source
+        self._meter = meter
+        self._rate = rate
+        self._unanswered = 0
+        self._done = 0
+        self._error: BaseException | None = None
+        self._progress = Event()
+
+    def run(self, start: int = 0) -> None:
+        """Send everything from an offset on, and wait until the server has it.
+
+        :param start: bytes that are there already.
+        :raises SFTPIOError: when the server cannot write.
+        :raises OSError: when the local file cannot be read.
+        :raises SFTPError: when the local file changes meanwhile.
+        """
+        offset, size = start, self._source.size
+        self._done = start
+        self._meter.tell(start)
+        while offset < size:
+            number, skipped = divmod(offset, BLOCK)
+            block = memoryview(self._source.block(number))[skipped:]
+            expected = min(BLOCK - skipped, size - offset)
+            if len(block) < expected:
+                raise self._changed()
+            self._send(offset, block[:expected])
+            offset += expected
+        while self._unanswered:
+            self._wait()
+        self._check()
+        if self._source.has_changed():
+            raise self._changed()
+
+    def _send(self, offset: int, block: memoryview) -> None:
+        piece = self._rate.piece(self._session.write_size)
+        while block:
+            part, block = block[:piece], block[piece:]
+            while self._unanswered and self._unanswered + len(part) > _UNANSWERED_MAX:
+                self._wait()
+            self._check()
+            self._rate.pause(len(part))
+            request = requests.write_header(self._handle, offset, len(part))
+            self._unanswered += len(part)
+            self._session.submit(request, _Written(self, len(part)), part)
+            self._meter.tell(self._done)
+            offset += len(part)
+
+    def answered(self, count: int, reply: Reply | BaseException) -> None:
+        """A write has been answered."""
+        self._unanswered -= count
+        if isinstance(reply, Status) and reply.is_ok:
+            self._done += count
+        elif self._error is None:
+            self._error = (
+                self._session.refusal(reply, "write", self._path)
+                if isinstance(reply, Status)
+                else _as_error(reply)
+            )
+        self._progress.set()
+
+    def _wait(self) -> None:
+        self._progress.clear()
+        session = self._session
+        with Deadline(session.timeout, session.host, session.port, "write over SFTP"):
+            self._progress.wait()
+        self._meter.tell(self._done)
+        self._check()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _changed(self) -> SFTPError:
+        session = self._session
+        return SFTPError(
+            "Local file %s changed while it was copied to %s on host %s:%s",
+            self._source.path,
+            printable(self._path),
+            session.host,
+            session.port,
+            host=session.host,
+            port=session.port,
+        )
+
+
+class _Written:
+    """Waits for the answer to one write."""
+
+    __slots__ = ("_count", "_upload")
+
+    def __init__(self, upload: Upload, count: int) -> None:
+        self._upload = upload
+        self._count = count
+
+    def __call__(self, reply: Reply | BaseException) -> None:
+        self._upload.answered(self._count, reply)
+
+
+def _as_error(reply: Reply | BaseException) -> BaseException:
+    return reply if isinstance(reply, BaseException) else SFTPError("a write was answered oddly")
