@@ -35,7 +35,7 @@ class Certificate:
     :param line: its type and its base64, as in a ``-cert.pub`` file.
     :param public_key: the key that it is for (RFC 4253 section 6.6).
     :param key_id: what whoever signed it wrote down.
-    :param principals: the users that it is for; empty for everybody.
+    :param principals: the users that it is for; a server may take an empty list for everybody.
     :param valid_after: seconds since 1970 from which on it is valid.
     :param valid_before: seconds since 1970 at which it is no longer valid.
     """

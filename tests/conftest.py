@@ -13,7 +13,9 @@ import pytest
 
 from tests.servers.account import Account
 from tests.servers.asyncssh_server import AsyncSSHServer
+from tests.servers.certificates import CertificateAuthority, trusting
 from tests.servers.dropbear import DropbearServer
+from tests.servers.kdc import KDC
 from tests.servers.keys import create_keys
 from tests.servers.openssh import OpenSSHServer
 from tests.servers.process import MissingProgramError
@@ -117,6 +119,79 @@ def sshd_with(
             return stack.enter_context(server)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def user_authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    """The authority whose certificates :func:`certificate_sshd` trusts."""
+    try:
+        return CertificateAuthority(tmp_path_factory.mktemp("authority"))
+    except MissingProgramError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def certificate_sshd(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, user_authority: CertificateAuthority
+) -> Iterator[OpenSSHServer]:
+    """An OpenSSH server that no key opens, only a certificate, and the password if we know it.
+
+    The login name is a principal that may log in, and ``operators`` is another one.
+    """
+    options = trusting(user_authority, account, [account.name, "operators"])
+    try:
+        server = OpenSSHServer(
+            tmp_path_factory.mktemp("sshd"),
+            account=account,
+            options={**options, "LogLevel": "VERBOSE"},
+            host_keys=("ed25519",),
+        )
+    except MissingProgramError as error:
+        missing(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kdc(tmp_path_factory: pytest.TempPathFactory, account: Account) -> Iterator[KDC]:
+    """A Kerberos realm that has the account as its user, and ``localhost`` as its host."""
+    try:
+        made = KDC(tmp_path_factory.mktemp("kdc"), account=account)
+    except MissingProgramError as error:
+        missing(str(error))
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def expired_ticket(tmp_path_factory: pytest.TempPathFactory, kdc: KDC) -> str:
+    """The name of a cache whose ticket, the user's, has expired."""
+    return kdc.kinit_expired(tmp_path_factory.mktemp("expired") / "ticket")
+
+
+@pytest.fixture(scope="session")
+def gssapi_sshd(
+    tmp_path_factory: pytest.TempPathFactory,
+    account: Account,
+    authorized_keys: list[Path],
+    kdc: KDC,
+) -> Iterator[OpenSSHServer]:
+    """An OpenSSH server that takes tickets of the realm, the usual keys, and the password."""
+    with OpenSSHServer(
+        tmp_path_factory.mktemp("sshd"),
+        account=account,
+        options={
+            "GSSAPIAuthentication": "yes",
+            "GSSAPICleanupCredentials": "yes",
+            # The name in the keytab need not be this machine's.
+            "GSSAPIStrictAcceptorCheck": "no",
+            "LogLevel": "VERBOSE",
+        },
+        host_keys=("ed25519",),
+        authorized_keys=authorized_keys,
+        environment=kdc.server_environment,
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

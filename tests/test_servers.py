@@ -10,17 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.servers import fakes
 from tests.servers.account import Account
 from tests.servers.asyncssh_server import AsyncSSHServer
+from tests.servers.certificates import EXPIRED, NOT_YET_VALID, CertificateAuthority
 from tests.servers.cut_proxy import CutProxy
 from tests.servers.delay_proxy import DelayProxy
 from tests.servers.dropbear import DropbearServer
+from tests.servers.kdc import KDC, SilentKDC
 from tests.servers.keys import PASSPHRASE
 from tests.servers.openssh import OpenSSHServer
 from tests.servers.process import is_listening
@@ -217,6 +221,209 @@ def test_openssh_can_be_restarted(
     server.restart()
     assert server.port == port
     assert ssh(server, keys["ed25519"], "echo back").stdout == "back\n"
+
+
+# Certificates
+
+
+def with_certificate(
+    server: OpenSSHServer, key: Path, certificate: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run ``echo mine`` through the OpenSSH client, which shows a certificate."""
+    program, *arguments = ssh_command(server, key, "echo mine")
+    return subprocess.run(
+        [program, "-o", f"CertificateFile={certificate}", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=10,
+    )
+
+
+@pytest.mark.parametrize("name", ["ed25519", "ecdsa", "rsa"])
+@pytest.mark.parametrize("principal", ["the login name", "operators"])
+def test_openssh_takes_a_certificate_and_no_key(
+    certificate_sshd: OpenSSHServer,
+    user_authority: CertificateAuthority,
+    keys: dict[str, Path],
+    name: str,
+    principal: str,
+) -> None:
+    principals = [certificate_sshd.user if principal == "the login name" else principal, "alice"]
+    since = len(certificate_sshd.log())
+
+    certificate = user_authority.certify(
+        keys[name], principals=principals, identity="somebody", serial=42
+    )
+
+    assert ssh(certificate_sshd, keys[name], "echo mine").returncode == 255
+    assert with_certificate(certificate_sshd, keys[name], certificate).stdout == "mine\n"
+    assert re.search(
+        r"Accepted publickey .*-CERT .*ID somebody \(serial 42\)", certificate_sshd.log()[since:]
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"validity": EXPIRED}, "Certificate invalid: expired"),
+        ({"validity": NOT_YET_VALID}, "Certificate invalid: not yet valid"),
+        ({"principals": ["alice"]}, "does not contain an authorized principal"),
+        ({"principals": []}, "does not contain an authorized principal"),
+    ],
+)
+def test_openssh_refuses_certificates(
+    certificate_sshd: OpenSSHServer,
+    user_authority: CertificateAuthority,
+    keys: dict[str, Path],
+    changes: dict[str, Any],
+    reason: str,
+) -> None:
+    given = {"principals": [certificate_sshd.user], **changes}
+    since = len(certificate_sshd.log())
+
+    certificate = user_authority.certify(keys["ed25519"], **given)
+
+    assert with_certificate(certificate_sshd, keys["ed25519"], certificate).returncode == 255
+    assert reason in certificate_sshd.log()[since:]
+
+
+def test_the_authority_signs_for_users_and_hosts(
+    user_authority: CertificateAuthority, keys: dict[str, Path]
+) -> None:
+    for host, kind in ((False, "user certificate"), (True, "host certificate")):
+        certificate = user_authority.certify(
+            keys["ecdsa"], principals=["alice", "bob"], validity=EXPIRED, serial=3, host=host
+        )
+        shown = subprocess.check_output(["ssh-keygen", "-L", "-f", certificate], text=True)
+        assert f"ecdsa-sha2-nistp256-cert-v01@openssh.com {kind}" in shown
+        assert re.search(r"Serial: 3\n.*Valid: .* to 2020-01-02T", shown, re.DOTALL)
+        assert re.search(r"Principals: \n\s+alice\n\s+bob\n", shown)
+
+
+def test_openssh_runs_what_a_certificate_forces(
+    certificate_sshd: OpenSSHServer,
+    user_authority: CertificateAuthority,
+    keys: dict[str, Path],
+) -> None:
+    certificate = user_authority.certify(
+        keys["rsa"],
+        principals=[certificate_sshd.user],
+        options=["force-command=echo forced; exit 7"],
+    )
+
+    done = with_certificate(certificate_sshd, keys["rsa"], certificate)
+
+    assert (done.stdout, done.returncode) == ("forced\n", 7)
+
+
+# Kerberos
+
+SHOW_CACHE = 'echo cache=$KRB5CCNAME; if test -n "$KRB5CCNAME"; then klist -f; fi'
+
+
+def with_ticket(
+    server: OpenSSHServer, kdc: KDC, cache: str, *options: str, command: str = SHOW_CACHE
+) -> subprocess.CompletedProcess[str]:
+    """Run a command through the OpenSSH client, which has a ticket and nothing else."""
+    program, *arguments = ssh_command(server, Path("/dev/null"), command)
+    arguments[-2] = f"{server.user}@localhost"
+    given = ("PreferredAuthentications=gssapi-with-mic", "GSSAPIAuthentication=yes", *options)
+    return subprocess.run(
+        [program, "-v", *(part for option in given for part in ("-o", option)), *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **kdc.environment, "KRB5CCNAME": cache},
+        timeout=10,
+    )
+
+
+def test_the_kdc_gives_tickets(kdc: KDC, tmp_path: Path) -> None:
+    forwardable = kdc.klist(kdc.kinit(tmp_path / "forwardable", forwardable=True))
+    plain = kdc.klist(kdc.kinit(tmp_path / "plain"))
+    stranger = kdc.klist(kdc.kinit(f"DIR::{tmp_path}/tkt", kdc.stranger))
+
+    assert f"Default principal: {kdc.principal}" in forwardable
+    assert re.search(r"Flags: \w*F", forwardable)
+    assert not re.search(r"Flags: \w*F", plain)
+    assert f"Default principal: {kdc.stranger}" in stranger
+    assert f"{kdc.principal} for krbtgt/{kdc.realm}@{kdc.realm}" in kdc.log()
+
+
+def test_a_ticket_expires(kdc: KDC, expired_ticket: str, tmp_path: Path) -> None:
+    assert kdc.is_valid(kdc.kinit(tmp_path / "valid"))
+    assert not kdc.is_valid(expired_ticket)
+    assert f"Default principal: {kdc.principal}" in kdc.klist(expired_ticket)
+
+
+def test_a_kdc_ends(tmp_path: Path, account: Account) -> None:
+    with KDC(tmp_path, account=account) as kdc:
+        port = kdc.port
+        assert is_listening(port)
+        kdc.kinit(tmp_path / "ticket")
+    assert not is_listening(port)
+    with pytest.raises(RuntimeError, match="Cannot contact any KDC"):
+        kdc.kinit(tmp_path / "ticket")
+
+
+def test_a_silent_kdc(
+    kdc: KDC, gssapi_sshd: OpenSSHServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = kdc.kinit(tmp_path / "ticket")
+    with SilentKDC() as silent:
+        assert silent.asked == 0
+        configuration = tmp_path / "krb5.conf"
+        configuration.write_text(kdc.configuration(silent.port))
+        monkeypatch.setitem(kdc.environment, "KRB5_CONFIG", str(configuration))
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(with_ticket, gssapi_sshd, kdc, cache)
+            wait_until(lambda: silent.asked == 1, "the question to the KDC")
+            assert not waiting.done()
+            silent.stop()
+            assert "Cannot contact any KDC" in waiting.result().stderr
+
+
+def test_openssh_takes_a_ticket(gssapi_sshd: OpenSSHServer, kdc: KDC, tmp_path: Path) -> None:
+    cache = kdc.kinit(tmp_path / "ticket", forwardable=True)
+    since = len(gssapi_sshd.log())
+
+    done = with_ticket(gssapi_sshd, kdc, cache, command="id -un")
+
+    assert done.stdout == f"{gssapi_sshd.user}\n"
+    assert f"Accepted gssapi-with-mic for {gssapi_sshd.user}" in gssapi_sshd.log()[since:]
+    assert f"krb5 principal {kdc.principal}" in gssapi_sshd.log()[since:]
+
+
+def test_openssh_is_delegated_a_ticket(
+    gssapi_sshd: OpenSSHServer, kdc: KDC, tmp_path: Path
+) -> None:
+    delegate = "GSSAPIDelegateCredentials=yes"
+    forwardable = kdc.kinit(tmp_path / "forwardable", forwardable=True)
+    plain = kdc.kinit(tmp_path / "plain")
+
+    shown = with_ticket(gssapi_sshd, kdc, forwardable, delegate).stdout
+
+    cache = re.search("^cache=FILE:(.+)$", shown, re.MULTILINE)
+    assert cache
+    assert f"Default principal: {kdc.principal}" in shown
+    wait_until(lambda: not Path(cache[1]).exists(), "the end of the delegated ticket")
+    for given in ([plain, delegate], [forwardable, "GSSAPIDelegateCredentials=no"]):
+        shown = with_ticket(gssapi_sshd, kdc, *given).stdout
+        assert shown.startswith("cache=\n")
+
+
+def test_openssh_refuses_other_tickets(
+    gssapi_sshd: OpenSSHServer, kdc: KDC, expired_ticket: str, tmp_path: Path
+) -> None:
+    stranger = with_ticket(gssapi_sshd, kdc, kdc.kinit(tmp_path / "stranger", kdc.stranger))
+    expired = with_ticket(gssapi_sshd, kdc, expired_ticket)
+    none = with_ticket(gssapi_sshd, kdc, f"FILE:{tmp_path}/nothing")
+
+    assert [each.returncode for each in (stranger, expired, none)] == [255, 255, 255]
+    assert "Ticket expired" in expired.stderr
+    assert "No Kerberos credentials available" in none.stderr
+    assert f"Failed gssapi-with-mic for {gssapi_sshd.user}" in gssapi_sshd.log()
 
 
 def test_dropbear_runs_a_command(dropbear: DropbearServer, keys: dict[str, Path]) -> None:

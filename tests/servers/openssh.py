@@ -26,6 +26,7 @@ class OpenSSHServer(ForkingServer):
     :param host_keys: kinds of host key to create, or paths of private keys to use.
     :param authorized_keys: keys (either half's path) that open the account.
     :param ipv6: listen on ``::1`` as well, on the same port.
+    :param environment: further environment variables of the server.
 
     Further attributes: ``host_key_paths``, ``authorized_keys_path``.
     """
@@ -39,12 +40,17 @@ class OpenSSHServer(ForkingServer):
         host_keys: Sequence[str | Path] = ("ed25519", "ecdsa", "rsa"),
         authorized_keys: Sequence[Path] = (),
         ipv6: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._program = find_program("sshd", "openssh-server")
         super().__init__(folder, "sshd", account.name, account.password)
         self._account = account
         self._options = {name.lower(): (name, value) for name, value in (options or {}).items()}
         self._ipv6 = ipv6
+        self._environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            **(environment or {}),
+        }
         self.host_key_paths = [self._host_key(key) for key in host_keys]
         self.authorized_keys_path = self._authorize(authorized_keys)
         self.host_key_lines = [public_line(path) for path in self.host_key_paths]
@@ -78,7 +84,7 @@ class OpenSSHServer(ForkingServer):
         return ServerProcess(
             [self._program, "-D", "-e", *arguments],
             self.log_path,
-            environment={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
+            environment=self._environment,
         )
 
     def _configuration(self, port: int) -> str:

@@ -148,7 +148,18 @@ class Authentication:
         what = f"certificate {certificate.name}"
         if not self._is_new(certificate.line, what):
             return False
-        result = self._show_key(key, certificate)
+        try:
+            result = self._show_key(key, certificate)
+        except PKeyFileError as ex:
+            host, port = self._connection.host, self._connection.port
+            raise PKeyFileError(
+                "Certificate %s does not belong to the private key %s, or that cannot be used: %s",
+                certificate.name,
+                key.name,
+                ex,
+                host=host,
+                port=port,
+            ) from ex
         if self._note(what, result):
             return True
         reason = certificate.explain_refusal()

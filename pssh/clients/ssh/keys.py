@@ -6,11 +6,12 @@ import weakref
 
 from gevent.monkey import get_original
 from ssh.exceptions import KeyImportError
-from ssh.key import SSHKey, copy_cert_to_privkey, import_cert_base64, import_privkey_base64
+from ssh.key import SSHKey, import_cert_base64, import_privkey_base64
 from ssh.key import import_pubkey_base64 as _import_pubkey_base64
 from ssh.keytypes import key_type_from_name
 
 from pssh.clients.base.seam import PrivateKey
+from pssh.clients.ssh import libssh
 from pssh.exceptions import PKeyFileError
 
 # The real one: it is held in threads only.
@@ -62,7 +63,7 @@ def _import(key: PrivateKey) -> SSHKey:
         ) from ex
     if key.certificate is not None:
         try:
-            copy_cert_to_privkey(public(key.certificate), raw)
+            libssh.copy_certificate(public(key.certificate), raw)
         except KeyImportError as ex:
             raise PKeyFileError("the certificate does not belong to the private key") from ex
     return raw

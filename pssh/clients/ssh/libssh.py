@@ -17,12 +17,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ssh.channel
+import ssh.key
 import ssh.session
+from ssh.key import copy_cert_to_privkey
 
 from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
     from ssh.channel import Channel as RawChannel
+    from ssh.key import SSHKey
     from ssh.session import Session as RawSession
 
 # struct __pyx_obj_3ssh_7session_Session: head, ssh_session, descriptor, socket
@@ -128,6 +131,55 @@ def channel_pointer(raw: RawChannel) -> int:
     raise _unknown_build()
 
 
+# Certificates
+
+# struct __pyx_obj_3ssh_3key_SSHKey: head, vtable, ssh_key
+_KEY_SIZE, _KEY_POINTER = 32, 24
+# struct ssh_key_struct with OpenSSL: type, flags, its name, a number, three pointers to keys, the
+# application of a security key, the certificate, the certificate's type
+_TYPE, _TYPE_NAME, _CERTIFICATE_TYPE = 0, 8, 64
+_ED25519 = b"ssh-ed25519"
+_ED25519_CERTIFICATE = b"ssh-ed25519-cert-v01@openssh.com"
+
+
+def copy_certificate(certificate: SSHKey, key: SSHKey) -> None:
+    """Give a private key its certificate.
+
+    libssh 0.11 compares the two as if an Ed25519 certificate were no Ed25519 key, and finds
+    that they differ: for the comparison the certificate gets the type of its key.
+
+    :raises KeyImportError: when the certificate is for another key.
+    """
+    theirs, ours = _word(id(certificate) + _KEY_POINTER), _word(id(key) + _KEY_POINTER)
+    if (
+        not _LAYOUT_KNOWN
+        or ssh.key.SSHKey.__basicsize__ != _KEY_SIZE
+        or _type_name(theirs) != _ED25519_CERTIFICATE
+        or _type_name(ours) != _ED25519
+    ):
+        copy_cert_to_privkey(certificate, key)
+        return
+    certificate_type, key_type = _type_at(theirs + _TYPE), _type_at(ours + _TYPE)
+    wanted = certificate_type.value
+    certificate_type.value = key_type.value
+    try:
+        copy_cert_to_privkey(certificate, key)
+    finally:
+        certificate_type.value = wanted
+    copied = _type_at(ours + _CERTIFICATE_TYPE)
+    if copied.value != key_type.value:
+        raise _unknown_build()
+    copied.value = wanted
+
+
+def _type_at(address: int) -> ctypes.c_int:
+    return ctypes.c_int.from_address(address)
+
+
+def _type_name(key: int) -> bytes:
+    return ctypes.c_char_p(_word(key + _TYPE_NAME)).value or b""
+
+
 # What arrives for a channel
 
 
@@ -221,29 +273,27 @@ def set_agent_socket(session: int, descriptor: int) -> None:
     _set_agent_socket(session, descriptor)
 
 
-_LOG_WARNING, _LOG_DEBUG = 1, 3
+#: SSH_LOG_DEBUG, SSH_LOG_NONE
+_LOG_DEBUG, _LOG_NONE = 3, 0
 
 
 @contextlib.contextmanager
-def log_messages(begin: str) -> Iterator[list[str]]:
+def log_messages(messages: list[str]) -> Iterator[None]:
     """Collect what libssh logs in this thread: some reasons it tells nowhere else.
 
-    :param begin: how the messages begin that are of interest.
+    :param messages: is added to.
     """
-    messages: list[str] = []
 
-    def log(_priority: int, _function: bytes, message: bytes, _userdata: int) -> None:
-        text = message.decode("utf-8", "replace").rpartition(": " + begin)
-        if text[1]:
-            messages.append(begin + text[2])
+    def log(_priority: int, function: bytes, message: bytes, _userdata: int) -> None:
+        messages.append(message[len(function) + 2 :].decode("utf-8", "replace"))
 
     callback = _LOG_CALLBACK(log)
     _set_log_callback(callback)
     _set_log_level(_LOG_DEBUG)
     try:
-        yield messages
+        yield
     finally:
-        _set_log_level(0)
+        _set_log_level(_LOG_NONE)
         _set_log_callback(_NO_LOG)
 
 

@@ -55,6 +55,11 @@ _METHODS = {
     0x08: "hostbased",
 }
 
+#: What libssh logs when it has credentials, and none that is valid for a moment longer.
+_NO_VALID_TICKET = "Sending 0 oids"
+#: What it logs of each token, good or bad.
+_NO_ERROR = "GSSAPI(accepting token)"
+
 _OPTIONS = {
     "kex_algorithms": (options.KEY_EXCHANGE,),
     "host_key_algorithms": (options.HOSTKEYS,),
@@ -113,8 +118,8 @@ class LibsshSession(Session):
 
     __slots__ = (
         "_agent",
-        "_answered",
         "_channels",
+        "_kerberos_log",
         "_key",
         "_offered",
         "_opened",
@@ -142,7 +147,7 @@ class LibsshSession(Session):
         self._key: tuple[PrivateKey, keys.LoadedKey] | None = None
         self._queried: tuple[PrivateKey, SSHKey] | None = None
         self._agent: AgentDialogue | None = None
-        self._answered = False
+        self._kerberos_log: list[str] = []
         self._opening: ssh_session.Channel | None = None
         #: Kept until they are released: freeing one may send, and only we look what came of it.
         self._channels: set[LibsshChannel] = set()
@@ -404,15 +409,29 @@ class LibsshSession(Session):
         if gssapi.client_identity is not None:
             raw.options_set(options.GSSAPI_CLIENT_IDENTITY, gssapi.client_identity)
         raw.options_set_gssapi_delegate_credentials(gssapi.delegate_credentials)
-        with libssh.log_messages("GSSAPI(") as messages:
+        with libssh.log_messages(self._kerberos_log):
             try:
                 result = self._result(raw.userauth_gssapi)
             except SSHError as ex:
                 # Only the exchange of tokens has failed; the connection goes on.
-                raise MethodFailed(messages[-1] if messages else str(ex)) from ex
-        if result is AuthResult.FAILURE and messages:
-            raise MethodFailed(messages[-1])
+                raise MethodFailed(self._kerberos_reason() or str(ex)) from ex
+        if result is AuthResult.FAILURE:
+            reason = self._kerberos_reason()
+            if reason:
+                raise MethodFailed(reason)
         return result
+
+    def _kerberos_reason(self) -> str | None:
+        """Return why there was nothing to show to the server, from what libssh has logged."""
+        log, self._kerberos_log = self._kerberos_log, []
+        if _NO_VALID_TICKET in log:
+            return "the Kerberos ticket has expired"
+        reasons = [
+            message
+            for message in log
+            if message.startswith("GSSAPI(") and not message.startswith(_NO_ERROR)
+        ]
+        return reasons[-1] if reasons else None
 
     # Channels
 
@@ -459,4 +478,3 @@ class LibsshSession(Session):
             sock.detach()
         self._key = self._queried = self._agent = None
         self._opened = None
-
