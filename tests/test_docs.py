@@ -6,23 +6,31 @@ import dataclasses
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+from unittest import mock
 
 import docutils.core
 import docutils.utils
 import pytest
 
 import pssh.exceptions
-from pssh.clients import ParallelSSHClient
-from pssh.config import HostConfig
+from pssh import certificate
+from pssh.certificate import Certificate
+from pssh.clients import ParallelSSHClient, native, ssh
+from pssh.clients.base.parallel import BaseParallelSSHClient
+from pssh.config import LATER, HostConfig
 from pssh.exceptions import InvalidAPIUseError, PSSHError
 from tests.servers.account import Account
+from tests.servers.certificates import CertificateAuthority
+from tests.servers.kdc import KDC
 from tests.servers.keys import create_key
 from tests.servers.openssh import OpenSSHServer
 
@@ -57,6 +65,18 @@ class Example:
 
     def __str__(self) -> str:
         return f"{self.document}:{self.line}"
+
+    @property
+    def reader(self) -> str:
+        """The fixture for whom it is written."""
+        for setting, fixture in READERS.items():
+            if f"{setting}=" in self.code:
+                return fixture
+        return "reader"
+
+
+#: A setting that an example uses -> the reader who has nothing else to log in with.
+READERS = {"cert_file": "certificate_reader", "gssapi_auth": "kerberos_reader"}
 
 
 def blocks(text: str) -> Iterator[tuple[int, str, str]]:
@@ -122,7 +142,7 @@ def test_examples_are_found() -> None:
 
 @dataclasses.dataclass
 class Reader:
-    """A reader's machine: a home with keys in it, and a server that knows them."""
+    """A reader's machine: a home with what lets him into a server, and that server."""
 
     server: OpenSSHServer
     environment: dict[str, str]
@@ -146,20 +166,19 @@ class Reader:
         return done.stdout
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, account: Account) -> Iterator[Reader]:
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder in which there is nothing but an empty ``.ssh``."""
     home = tmp_path_factory.mktemp("reader")
-    ssh = home / ".ssh"
-    ssh.mkdir(mode=0o700)
-    keys = [create_key(ssh / "id_ed25519"), create_key(ssh / "deploy_key")]
-    options = {
-        "SetEnv": f"PATH={folder_with_sudo(account)}:/usr/bin:/bin",
-        "AcceptEnv": "LANG LC_*",
-    }
-    folder = tmp_path_factory.mktemp("server")
-    with OpenSSHServer(folder, account=account, options=options, authorized_keys=keys) as server:
-        (ssh / "known_hosts").write_text(server.known_hosts_text(server.port))
-        environment = {
+    (home / ".ssh").mkdir(mode=0o700)
+    return home
+
+
+def reader_of(home: Path, account: Account, server: OpenSSHServer, **environment: str) -> Reader:
+    """Somebody whose home this is, and who knows the server."""
+    (home / ".ssh" / "known_hosts").write_text(server.known_hosts_text(server.port))
+    return Reader(
+        server,
+        {
             **os.environ,
             "HOME": str(home),
             "LOGNAME": account.name,
@@ -167,8 +186,48 @@ def reader(tmp_path_factory: pytest.TempPathFactory, account: Account) -> Iterat
             "PYTHONIOENCODING": "utf-8",
             "SSH_PASSWORD": account.password or "of no use, because a key is tried first",
             "SUDO_PASSWORD": SUDO_PASSWORD,
-        }
-        yield Reader(server, environment)
+            **environment,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory, account: Account) -> Iterator[Reader]:
+    home = new_home(tmp_path_factory)
+    keys = [create_key(home / ".ssh" / name) for name in ("id_ed25519", "deploy_key")]
+    options = {
+        "SetEnv": f"PATH={folder_with_sudo(account)}:/usr/bin:/bin",
+        "AcceptEnv": "LANG LC_*",
+    }
+    folder = tmp_path_factory.mktemp("server")
+    with OpenSSHServer(folder, account=account, options=options, authorized_keys=keys) as server:
+        yield reader_of(home, account, server)
+
+
+@pytest.fixture(scope="module")
+def certificate_reader(
+    tmp_path_factory: pytest.TempPathFactory,
+    account: Account,
+    user_authority: CertificateAuthority,
+    certificate_sshd: OpenSSHServer,
+) -> Reader:
+    home = new_home(tmp_path_factory)
+    key = create_key(home / ".ssh" / "fleet_key")
+    signed = user_authority.certify(key, principals=[account.name])
+    shutil.copy(signed, home / ".ssh" / "fleet_key-cert.pub")
+    return reader_of(home, account, certificate_sshd)
+
+
+@pytest.fixture(scope="module")
+def kerberos_reader(
+    tmp_path_factory: pytest.TempPathFactory,
+    account: Account,
+    kdc: KDC,
+    gssapi_sshd: OpenSSHServer,
+) -> Reader:
+    home = new_home(tmp_path_factory)
+    ticket = kdc.kinit(home / "ticket", forwardable=True)
+    return reader_of(home, account, gssapi_sshd, **kdc.environment, KRB5CCNAME=ticket)
 
 
 def folder_with_sudo(account: Account) -> Path:
@@ -184,26 +243,46 @@ def folder_with_sudo(account: Account) -> Path:
 @pytest.fixture(scope="module")
 def printed(
     request: pytest.FixtureRequest, reader: Reader, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[str]]]:
-    """What each wanted example prints. Most of their time is waiting, so two run at a time."""
+) -> Iterator[Callable[[Example], str]]:
+    """A function from an example to what it prints.
+
+    Most of their time is waiting, so two run at a time, unless other processes run tests too.
+    """
+
+    def run(example: Example) -> str:
+        return reader.run(example.code, tmp_path_factory.mktemp("example"))
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Every worker knows all tests, and runs its share of them.
+        yield run
+        return
     wanted = [
         cast(Example, item.callspec.params["example"])
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function is test_example_runs_as_it_stands
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        yield {
-            str(example): pool.submit(reader.run, example.code, tmp_path_factory.mktemp("example"))
-            for example in wanted
-        }
+        ahead = {str(example): pool.submit(run, example) for example in wanted}
+        yield lambda example: ahead[str(example)].result()
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=str)
-def test_example_runs_as_it_stands(example: Example, printed: dict[str, Future[str]]) -> None:
-    output = printed[str(example)].result()
+def expect(output: str, example: Example) -> None:
     if example.output is not None:
         assert output == example.output
+
+
+@pytest.mark.parametrize("example", [each for each in EXAMPLES if each.reader == "reader"], ids=str)
+def test_example_runs_as_it_stands(example: Example, printed: Callable[[Example], str]) -> None:
+    expect(printed(example), example)
+
+
+@pytest.mark.parametrize("example", [each for each in EXAMPLES if each.reader != "reader"], ids=str)
+def test_example_with_a_server_of_its_own(
+    example: Example, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    reader = cast(Reader, request.getfixturevalue(example.reader))
+    expect(reader.run(example.code, tmp_path), example)
 
 
 def between(text: str, name: str) -> str:
@@ -261,7 +340,7 @@ def test_documented_default_is_the_default(name: str) -> None:
     written = documented_settings()[name].strip("`")
     default = FIELDS[name].metadata["default"]
     in_words = {
-        None: {"none", "login user", "chosen by the library"},
+        None: {"none", "login user", "chosen by the library", "the host"},
         1024 * 1024: {"1 MiB"},
         FIELDS["known_hosts"].metadata["default"]: {"the user's and the system's files"},
     }
@@ -274,15 +353,53 @@ def test_documented_defaults_of_the_parallel_client() -> None:
     assert client.host_config is None
 
 
+CLIENTS = pytest.mark.parametrize("client", [native.ParallelSSHClient, ssh.ParallelSSHClient])
+
+
+def test_all_that_is_not_there_yet_is_documented() -> None:
+    assert settings_not_yet() == LATER.keys()
+
+
+@CLIENTS
 @pytest.mark.parametrize("name", sorted(settings_not_yet()))
-def test_what_is_not_there_yet_is_refused(name: str) -> None:
+def test_what_is_not_there_yet_is_refused(name: str, client: type[BaseParallelSSHClient]) -> None:
     asked_for = {"proxy_port": 22}.get(name, True if name in flags() else "something")
     with pytest.raises(InvalidAPIUseError, match=name):
-        ParallelSSHClient(["localhost"], **{name: asked_for})
+        client(["localhost"], **{name: asked_for})
+
+
+@pytest.mark.parametrize("name", sorted(documented_settings().keys() & FIELDS.keys()))
+def test_what_only_the_libssh_client_can_do(name: str) -> None:
+    (meaning,) = (meaning for names, _, meaning in SETTINGS if name in literals(names))
+    only_libssh = "``pssh.clients.ssh`` only" in meaning
+    assert only_libssh == (name in native.SSHClient._UNSUPPORTED)
+    assert name not in ssh.SSHClient._UNSUPPORTED
 
 
 def flags() -> set[str]:
     return {name for name, field in FIELDS.items() if field.metadata["default"] is False}
+
+
+def test_what_is_said_of_a_refused_certificate() -> None:
+    page = (CHECKOUT / "doc" / "authentication.rst").read_text(encoding="utf-8")
+    terms = [found[1] for found in re.finditer(r"^``(.+)``$", between(page, "refusals"), re.M)]
+    for_ever = {"valid_after": 0, "valid_before": 2**64 - 1}
+    ways: list[dict[str, Any]] = [
+        {"principals": [], **for_ever, "valid_before": at("2026-01-31 12:00:00")},
+        {"principals": [], **for_ever, "valid_after": at("2026-02-01 12:00:00")},
+        {"principals": ["alice", "bob"], **for_ever},
+    ]
+    now = mock.Mock(wraps=time, time=lambda: at("2026-01-31 18:00:00"))
+    with mock.patch.object(certificate, "time", now):
+        assert terms == [
+            Certificate(name="", line=b"", public_key=b"", key_id="", **way).explain_refusal()
+            for way in ways
+        ]
+
+
+def at(text: str) -> int:
+    """The second at which a clock in this time zone shows this."""
+    return int(time.mktime(time.strptime(text, "%Y-%m-%d %H:%M:%S")))
 
 
 def exceptions() -> dict[str, type[PSSHError]]:

@@ -155,7 +155,15 @@ if "gevent" in sys.modules:
 
 @pytest.mark.parametrize(
     "module",
-    ["pssh", "pssh.config", "pssh.output", "pssh.utils", "pssh.clients", "pssh.clients.native"],
+    [
+        "pssh",
+        "pssh.config",
+        "pssh.output",
+        "pssh.utils",
+        "pssh.clients",
+        "pssh.clients.native",
+        "pssh.clients.ssh",
+    ],
 )
 def test_importing_changes_nothing_in_the_process(module: str) -> None:
     code = IMPORT_CHANGES_NOTHING.format(module=module)

@@ -218,6 +218,15 @@ def test_the_name_of_the_service(
     assert lines(client.run_command("echo hello")) == ["hello"]
 
 
+def test_naming_the_service_asks_for_kerberos(
+    connect: Connect, gssapi_sshd: OpenSSHServer, ticket: str
+) -> None:
+    """As it does in 2.x."""
+    client = connect(gssapi_sshd, pkey=None, gssapi_server_identity="localhost")
+
+    assert lines(client.run_command("echo hello")) == ["hello"]
+
+
 def test_a_service_that_the_realm_does_not_know(
     connect: Connect, library: Library, gssapi_sshd: OpenSSHServer, ticket: str, password: str
 ) -> None:

@@ -227,7 +227,9 @@ class HostClient(ABC):
 
     def _gssapi(self) -> GSSAPI | None:
         config = self.config
-        if not config.gssapi_auth:
+        # As in 2.x, whoever names an identity wants Kerberos.
+        named = config.gssapi_server_identity or config.gssapi_client_identity
+        if not config.gssapi_auth and not named:
             return None
         return GSSAPI(
             server_identity=config.gssapi_server_identity or self.host,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: server send no more than its window of 2 MiB.
 _WAITING_MAX = 256 * 1024
 
+#: After so much there is likely to be more.
+_SMALL = 2048
+
 #: What OpenSSH takes in a packet (PACKET_MAX_SIZE), less what stands around a command.
 #: Others may take no more than 32 KiB (RFC 4253 section 6.1), and close the connection.
 _COMMAND_MAX = 256 * 1024 - 1024
@@ -68,7 +71,6 @@ class LibsshChannel(Channel):
                 host=self._session.host,
                 port=self._session.port,
             )
-        self._session.check()
         return self._raw
 
     # What libssh reads (see libssh.Receiver)
@@ -82,6 +84,8 @@ class LibsshChannel(Channel):
         self._left_behind[is_stderr] = False
         self._waiting[is_stderr].append(data)
         self._waiting_size += len(data)
+        if len(data) > _SMALL:
+            self._session.expect_more()
         return True
 
     def eof_arrived(self) -> None:

@@ -121,6 +121,7 @@ class LibsshSession(Session):
         "_channels",
         "_kerberos_log",
         "_key",
+        "_much",
         "_offered",
         "_opened",
         "_opening",
@@ -143,6 +144,7 @@ class LibsshSession(Session):
         self._pointer = 0
         self._sock: socket.socket | None = None
         self._unsent = False
+        self._much = False
         self._user = ""
         self._key: tuple[PrivateKey, keys.LoadedKey] | None = None
         self._queried: tuple[PrivateKey, SSHKey] | None = None
@@ -261,11 +263,19 @@ class LibsshSession(Session):
     def exchange(self) -> None:
         """Read what has come, and send what waits to be sent, as far as that goes at once."""
         assert self._sock is not None
-        exchange, pointer = libssh.exchange_packets, self._pointer
-        for _ in range(min(bytes_unread(self._sock) // _PIECE + 1, _PIECES_MAX)):
-            exchange(pointer)
+        libssh.exchange_packets(self._pointer)
+        if self._much:
+            # As long as there is much, each loop of ours takes more than one of libssh's pieces.
+            pieces = bytes_unread(self._sock) // _PIECE
+            self._much = pieces > 0
+            for _ in range(min(pieces, _PIECES_MAX)):
+                libssh.exchange_packets(self._pointer)
         # What came may have asked for an answer, such as new keys.
         self.flush()
+
+    def expect_more(self) -> None:
+        """Somebody has just received a lot."""
+        self._much = True
 
     def flush(self) -> bool:
         """Send what waits to be sent, as far as that goes at once; whether that was all."""
