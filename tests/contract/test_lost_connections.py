@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import os
 from collections.abc import Callable, Iterator
 
 import gevent
@@ -287,3 +289,33 @@ def test_held_back_output_can_be_read_after_the_loss(
     assert len(got) >= 65536
     assert b"".join(b"%d\n" % number for number in range(1, len(read) + 1)).startswith(got)
     assert_lost(output)
+
+
+def test_a_lost_connection_closes_no_descriptor_of_others(
+    connect: Connect, proxy: CutProxy
+) -> None:
+    """A library that closes its socket by itself gives the number to whoever comes next."""
+    block = b"x" * 65536
+    for _ in range(10):
+        client = connect(port=proxy.port, host_key_policy="ignore")
+        sent: list[int] = []
+
+        def source(sent: list[int] = sent) -> Iterator[bytes]:
+            while True:
+                sent.append(len(block))
+                yield block
+
+        output = client.run_command("cat > /dev/null", stdin=source())
+        eventually(lambda sent=sent: len(sent) > 20, "the input to be on its way")
+        proxy.cut()
+        with pytest.raises(ConnectionLostError):
+            list(stdout(output))
+        others = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+
+        client.close()
+        del client, output
+        gc.collect()
+
+        for descriptor in others:
+            os.fstat(descriptor)
+            os.close(descriptor)

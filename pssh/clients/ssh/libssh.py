@@ -63,10 +63,11 @@ class _ChannelCallbacks(ctypes.Structure):
 
 
 _lib = ctypes.CDLL(ssh.session.__file__)
+_lib_with_lock = ctypes.PyDLL(ssh.session.__file__)
 
 
-def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
-    function = getattr(_lib, name)
+def _declare(name: str, *argtypes: Any, keep_lock: bool = False) -> Callable[..., int]:
+    function = getattr(_lib_with_lock if keep_lock else _lib, name)
     function.restype = ctypes.c_int
     function.argtypes = argtypes
     return function  # type: ignore[no-any-return]
@@ -79,7 +80,9 @@ _set_log_callback = _declare("ssh_set_log_callback", _LOG_CALLBACK)
 
 #: Read what has come from the server (4 KiB at a time), and send what waits to be sent. Of
 #: what may call libssh's loop it is the one function that does nothing else in a client.
-exchange_packets = _declare("ssh_execute_message_callbacks", _pointer)
+#: Python's lock stays with it: it takes a few microseconds, and giving the lock away for each
+#: makes threads that write files fight for it.
+exchange_packets = _declare("ssh_execute_message_callbacks", _pointer, keep_lock=True)
 
 #: Ask the server for a sign of life, or take note of its answer to the last time.
 keepalive = _declare("ssh_send_keepalive", _pointer)

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from itertools import repeat
 
 from ssh import options
 from ssh import session as ssh_session
@@ -268,8 +269,7 @@ class LibsshSession(Session):
             # As long as there is much, each loop of ours takes more than one of libssh's pieces.
             pieces = bytes_unread(self._sock) // _PIECE
             self._much = pieces > 0
-            for _ in range(min(pieces, _PIECES_MAX)):
-                libssh.exchange_packets(self._pointer)
+            any(map(libssh.exchange_packets, repeat(self._pointer, min(pieces, _PIECES_MAX))))
         # What came may have asked for an answer, such as new keys.
         self.flush()
 
