@@ -22,9 +22,9 @@ def bytes_received(sock: socket.socket) -> int | None:
 
 
 def bytes_unread(sock: socket.socket) -> int:
-    """Count the bytes that have come and not been read."""
-    descriptor = sock.fileno()
-    if descriptor < 0:
+    """Count the bytes that have come and not been read; none on a socket that is closed."""
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0\0\0\0")
+    except (OSError, ValueError):
         return 0
-    answer = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0")
     return int.from_bytes(answer, sys.byteorder)

@@ -129,11 +129,11 @@ class Connection:
                 raise
             if self._waiters:
                 self._share_arrivals()
-            if (
-                result is not WOULD_BLOCK
-                or self._keeps_unsent
-                or not self.session.directions() & WRITE
-            ):
+            if result is WOULD_BLOCK and self._keeps_unsent:
+                # There is nothing to wait for on a socket that the library has closed.
+                self._check_descriptor()
+                return result
+            if result is not WOULD_BLOCK or not self.session.directions() & WRITE:
                 self._sent(me)
                 return result
             self._sender = me
@@ -288,16 +288,23 @@ class Connection:
         :param channel: nothing may be called on it afterwards.
         """
         channel.release()
-        if self.alive and self.session.lost_descriptor():
-            self.fail(
-                ConnectionLostError(
-                    "The connection to host %s:%s was lost: the server closed it, or it was cut",
-                    self.host,
-                    self.port,
-                    host=self.host,
-                    port=self.port,
-                )
-            )
+        with contextlib.suppress(ConnectionLostError):
+            self._check_descriptor()
+
+    def _check_descriptor(self) -> None:
+        """Raise when the library has closed the socket, for instance because it could not send."""
+        if not self.alive or not self.session.lost_descriptor():
+            return
+        host, port = self.host, self.port
+        error = ConnectionLostError(
+            "The connection to host %s:%s was lost: the server closed it, or it was cut",
+            host,
+            port,
+            host=host,
+            port=port,
+        )
+        self.fail(error)
+        raise error
 
     def _is_here(self) -> bool:
         """Whether this is the thread whose loop the connection belongs to.

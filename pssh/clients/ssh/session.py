@@ -265,7 +265,7 @@ class LibsshSession(Session):
         """Read what has come, and send what waits to be sent, as far as that goes at once."""
         assert self._sock is not None
         libssh.exchange_packets(self._pointer)
-        if self._much:
+        if self._much and not self.lost_descriptor():
             # As long as there is much, each loop of ours takes more than one of libssh's pieces.
             pieces = bytes_unread(self._sock) // _PIECE
             self._much = pieces > 0
