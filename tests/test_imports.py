@@ -99,7 +99,7 @@ def complaint_between_clients(module: str, name: str) -> str | None:
         if module != "pssh.clients":
             return f"what both clients stand on does not import {package}"
     hands_on = module in ("pssh.clients", *BINDINGS.values())
-    if ".parallel" in name and not hands_on and not module.endswith(".parallel"):
+    if ".parallel" in name and not hands_on and ".parallel" not in module:
         return "only parallel modules know that there is more than one host"
     return None
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import gevent
 
-from pssh.clients.base.channel_access import ChannelAccess
 from pssh.clients.base.command import Command, feed
 from pssh.clients.base.command_request import CommandRequest, StdinSource
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.files.scp_access import SCPAccess
 from pssh.clients.base.seam import Channel
 from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.sudo import SudoDialogue
@@ -20,7 +20,7 @@ from pssh.output import HostOutput
 __all__ = ["BaseSSHClient", "Stdin"]
 
 
-class BaseSSHClient(ChannelAccess):
+class BaseSSHClient(SCPAccess):
     """A connection to one host, whichever library speaks the protocol.
 
     The constructor connects and authenticates. Use the client as a context manager, or

@@ -89,13 +89,23 @@ class Source:
             os.close(self._descriptor)
 
 
+class _Shared:
+    """A source, and how many use it."""
+
+    __slots__ = ("source", "users")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.users = 0
+
+
 class Sources:
     """The local files that the hosts of a client are being sent at the moment."""
 
     __slots__ = ("_open",)
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[Source, int]] = {}
+        self._open: dict[str, _Shared] = {}
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Source]:
@@ -104,25 +114,23 @@ class Sources:
         :param path: its path.
         :raises OSError: when it cannot be read.
         """
-        source, users = self._open.get(path) or (None, 0)
-        if source is None:
+        shared = self._open.get(path)
+        if shared is None:
             source = Source(path)
-            # Another host may have been faster; the file may be another one by now.
-            self._open.setdefault(path, (source, 0))
-        if self._open[path][0] is not source:
-            with contextlib.closing(source):
-                yield source
-            return
-        self._open[path] = (source, self._open[path][1] + 1)
-        try:
-            yield source
-        finally:
-            users = self._open[path][1] - 1
-            if users:
-                self._open[path] = (source, users)
+            # Opening takes its time: another host may have been faster.
+            shared = self._open.get(path)
+            if shared is None:
+                shared = self._open[path] = _Shared(source)
             else:
-                del self._open[path]
                 source.close()
+        shared.users += 1
+        try:
+            yield shared.source
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                del self._open[path]
+                shared.source.close()
 
 
 def _open_source(path: str) -> tuple[int, os.stat_result]:

@@ -62,8 +62,8 @@ class Upload:
         self._error: BaseException | None = None
         self._progress = Event()
 
-    def run(self, start: int = 0) -> None:
-        """Send everything from an offset on, and wait until the server has it.
+    def send(self, start: int = 0) -> None:
+        """Send everything from an offset on, without waiting for the last answers.
 
         :param start: bytes that are there already.
         :raises SFTPIOError: when the server cannot write.
@@ -81,6 +81,13 @@ class Upload:
                 raise self._changed()
             self._send(offset, block[:expected])
             offset += expected
+
+    def finish(self) -> None:
+        """Wait until the server has everything.
+
+        :raises SFTPIOError: when the server cannot write.
+        :raises SFTPError: when the local file has changed meanwhile.
+        """
         while self._unanswered:
             self._wait()
         self._check()

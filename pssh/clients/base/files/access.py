@@ -1,0 +1,196 @@
+"""What a user can do with files on one host."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pssh.clients.base.channel_access import ChannelAccess
+from pssh.clients.base.files import remote, tree
+from pssh.clients.base.files.client import SFTPClient
+from pssh.clients.base.files.options import CopyOptions, Progress, Rate
+from pssh.clients.base.files.session import SFTPSession, open_session
+from pssh.clients.base.files.sftp_copy import SFTPCopy, named
+from pssh.clients.base.threads import in_thread
+from pssh.sftp.names import encode_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PathLike = str | os.PathLike[str]
+
+
+class FileAccess(ChannelAccess):
+    """The part of a client that copies files."""
+
+    def open_sftp(self, encoding: str = "utf-8") -> SFTPClient:
+        """Start an SFTP session: a client for files on the host. Close it, or use ``with``.
+
+        :param encoding: how names are encoded on the host; other bytes come as surrogates.
+        :raises SFTPError: when the server offers no SFTP.
+        :raises Timeout: when a step takes longer than the client's ``timeout``.
+        """
+        return SFTPClient(self._sftp_session(), encoding, keep=self)
+
+    def _sftp_session(self) -> SFTPSession:
+        seconds = self.config.timeout
+        return open_session(*self.open_channel(seconds), seconds)
+
+    def copy_file(
+        self,
+        local_file: PathLike,
+        remote_file: str,
+        recurse: bool = False,
+        sftp: SFTPClient | None = None,
+        *,
+        preserve_times: bool = False,
+        atomic: bool = False,
+        resume: bool = False,
+        progress: Progress | None = None,
+        limit_rate: float | None = None,
+    ) -> None:
+        """Copy a local file, or what is in a directory, to the host over SFTP.
+
+        The copy has the mode of the original. Directories that are missing on the host are
+        made. A path that ends in ``/`` stands for the file's own name in that directory.
+
+        :param local_file: the local path.
+        :param remote_file: the remote path.
+        :param recurse: copy a directory, with all that is below it: regular files,
+            directories, and what symbolic links lead to.
+        :param sftp: an SFTP client of this host to use; default is a new one.
+        :param preserve_times: give the copy the original's times (whole seconds).
+        :param atomic: write beside the target, and rename over it when all is there.
+        :param resume: go on after what an earlier copy has left, and leave what there is when
+            this one fails. It is not checked that the beginning is the same.
+        :param progress: called with host, remote path, bytes done and bytes in all.
+        :param limit_rate: bytes per second.
+        :raises ValueError: when it is a directory and ``recurse`` is off.
+        :raises SFTPError: when the server cannot write, or the original changes meanwhile; a
+            part of a file is then removed again, unless the connection is lost.
+        :raises OSError: when a local file cannot be read; ``host`` and ``filename`` are set.
+        :raises PSSHError: when the connection is lost, or cannot be made.
+        """
+        options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
+        local = os.fspath(local_file)
+        with named(self.host, self.port, local):
+            if in_thread(_is_directory, local):
+                _check_recurse(local, recurse)
+                self._over_sftp(
+                    sftp, options, lambda copy: self._put_tree(copy, local, remote_file)
+                )
+                return
+            target = _named_like(encode_path(remote_file), os.path.basename(local))
+            self._over_sftp(sftp, options, lambda copy: copy.put(local, target))
+
+    def _put_tree(self, copy: SFTPCopy, local: str, remote_file: str) -> None:
+        tree.put_tree(copy, local, encode_path(remote_file), encode_path)
+
+    def copy_remote_file(
+        self,
+        remote_file: str,
+        local_file: PathLike,
+        recurse: bool = False,
+        sftp: SFTPClient | None = None,
+        encoding: str = "utf-8",
+        *,
+        preserve_times: bool = False,
+        atomic: bool = False,
+        resume: bool = False,
+        progress: Progress | None = None,
+        limit_rate: float | None = None,
+    ) -> None:
+        """Copy a file, or what is in a directory, from the host over SFTP.
+
+        The copy has the mode of the original. Directories that are missing here are made. A
+        path that ends in ``/`` stands for the file's own name in that directory. Below a
+        directory nothing is written through symbolic links that lead out of it, and links,
+        devices, sockets and pipes are never made.
+
+        :param remote_file: the remote path.
+        :param local_file: the local path.
+        :param recurse: copy a directory, with all that is below it.
+        :param sftp: an SFTP client of this host to use; default is a new one.
+        :param encoding: how ``remote_file`` is encoded on the host.
+        :param preserve_times: give the copy the original's times (whole seconds).
+        :param atomic: write beside the target, and rename over it when all is there.
+        :param resume: go on after what an earlier copy has left, and leave what there is when
+            this one fails. It is not checked that the beginning is the same.
+        :param progress: called with host, remote path, bytes done and bytes in all.
+        :param limit_rate: bytes per second.
+        :raises ValueError: when it is a directory and ``recurse`` is off.
+        :raises SFTPError: when the server cannot read, or the original changes meanwhile; a
+            part of a file is then removed again.
+        :raises OSError: when a local file cannot be written; ``host`` and ``filename`` are set.
+        :raises PSSHError: when the connection is lost, or cannot be made.
+        """
+        options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
+        path, local = encode_path(remote_file, encoding), os.fspath(local_file)
+
+        def fetch(copy: SFTPCopy) -> None:
+            attributes = remote.stat(copy.session, path)
+            if attributes.is_dir:
+                _check_recurse(remote_file, recurse)
+                tree.get_tree(copy, path, local)
+            else:
+                name = os.fsdecode(path.rpartition(b"/")[2])
+                copy.get(path, local + name if local.endswith("/") else local, known=attributes)
+
+        with named(self.host, self.port, local):
+            self._over_sftp(sftp, options, fetch)
+
+    def _over_sftp(
+        self,
+        sftp: SFTPClient | None,
+        options: CopyOptions,
+        copy: Callable[[SFTPCopy], None],
+    ) -> None:
+        session = sftp.session if sftp is not None else self._sftp_session()
+        try:
+            copy(SFTPCopy(session, self._resources.sources, options, Rate(options.limit_rate)))
+        finally:
+            if sftp is None:
+                session.close()
+
+    # As 2.x has them
+
+    def mkdir(self, sftp: SFTPClient, directory: str) -> None:
+        """Make a directory on the host and those above it, as far as they are missing.
+
+        :param sftp: an SFTP client of this host.
+        :param directory: the remote path.
+        :raises SFTPError: when it cannot be made.
+        """
+        remote.make_directories(sftp.session, encode_path(directory))
+
+    def sftp_put(self, sftp: SFTPClient, local_file: PathLike, remote_file: str) -> None:
+        """Copy a local file to the host; see :meth:`copy_file`.
+
+        :param sftp: an SFTP client of this host.
+        :param local_file: the local path.
+        :param remote_file: the remote path.
+        """
+        self.copy_file(local_file, remote_file, sftp=sftp)
+
+    def sftp_get(self, sftp: SFTPClient, remote_file: str, local_file: PathLike) -> None:
+        """Copy a file from the host; see :meth:`copy_remote_file`.
+
+        :param sftp: an SFTP client of this host.
+        :param remote_file: the remote path.
+        :param local_file: the local path.
+        """
+        self.copy_remote_file(remote_file, local_file, sftp=sftp)
+
+
+def _is_directory(path: str) -> bool:
+    return stat.S_ISDIR(os.stat(path).st_mode)
+
+
+def _check_recurse(path: str, recurse: bool) -> None:
+    if not recurse:
+        raise ValueError(f"{path} is a directory: copying it takes recurse=True")
+
+
+def _named_like(path: bytes, name: str) -> bytes:
+    return path + os.fsencode(name) if path.endswith(b"/") else path

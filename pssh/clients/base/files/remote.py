@@ -1,0 +1,122 @@
+"""Directories on an SFTP server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pssh.clients.base.files.session import SFTPSession
+from pssh.exceptions import SFTPIOError, SFTPNoSuchFileError
+from pssh.sftp import requests
+from pssh.sftp.attributes import Attributes
+from pssh.sftp.replies import FileAttributes, Handle, Name, Names, Status
+
+
+def stat(session: SFTPSession, path: bytes) -> Attributes:
+    """Return the attributes of what a path leads to.
+
+    :raises SFTPIOError: when there is nothing, or it may not be seen.
+    """
+    request = requests.stat(path)
+    return session.request(request, FileAttributes, "look at", path).attributes
+
+
+def is_directory(session: SFTPSession, path: bytes) -> bool:
+    """Whether a path leads to a directory; not where there is nothing."""
+    try:
+        return stat(session, path).is_dir
+    except SFTPNoSuchFileError:
+        return False
+
+
+def make_directory(session: SFTPSession, path: bytes, mode: int | None = None) -> bool:
+    """Make a directory, unless it is there.
+
+    :param path: its path; the one above must be there.
+    :param mode: its permissions, less what the server's umask takes away.
+    :returns: whether it was made.
+    :raises SFTPIOError: when it cannot be made.
+    """
+    try:
+        request = requests.mkdir(path, Attributes(permissions=mode))
+        session.request(request, Status, "make directory", path)
+    except SFTPIOError:
+        # Servers have no code of their own for what exists.
+        if not is_directory(session, path):
+            raise
+        return False
+    return True
+
+
+def ask_for_directories(session: SFTPSession, wanted: Sequence[tuple[bytes, int]]) -> list[bool]:
+    """Make several directories, without a round trip for each.
+
+    :param wanted: their paths, and their permissions less what the server's umask takes away.
+    :returns: for each whether it was made; those that were there already were not.
+    :raises SFTPIOError: when one of them cannot be made.
+    """
+    answers = [
+        session.ask(requests.mkdir(path, Attributes(permissions=mode))) for path, mode in wanted
+    ]
+    made = []
+    for (path, _), answer in zip(wanted, answers, strict=True):
+        reply = session.wait_for(answer, "make a directory")
+        assert isinstance(reply, Status)
+        # Servers have no code of their own for what exists.
+        if not reply.is_ok and not is_directory(session, path):
+            raise session.refusal(reply, "make directory", path)
+        made.append(reply.is_ok)
+    return made
+
+
+def make_directories(session: SFTPSession, path: bytes) -> None:
+    """Make a directory and those above it, as far as they are missing.
+
+    :raises SFTPIOError: when one of them cannot be made.
+    """
+    if not path or path == b"/":
+        return
+    try:
+        make_directory(session, path)
+    except SFTPNoSuchFileError:
+        parent = parent_of(path)
+        if not parent or parent == path:
+            raise
+        make_directories(session, parent)
+        make_directory(session, path)
+
+
+def parent_of(path: bytes) -> bytes:
+    """Return the directory that a path is in; empty for the one where the session begins."""
+    head, slash, _ = path.rstrip(b"/").rpartition(b"/")
+    return head or slash
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    """Return the path of an entry of a directory."""
+    return directory.rstrip(b"/") + b"/" + name if directory else name
+
+
+def entries(session: SFTPSession, path: bytes) -> Iterator[Name]:
+    """Iterate over what is in a directory, without ``.`` and ``..``.
+
+    The next request is on its way while the answer to one is used.
+
+    :raises SFTPIOError: when it cannot be listed.
+    """
+    handle = session.request(requests.opendir(path), Handle, "list", path).handle
+    try:
+        answer = session.ask(requests.readdir(handle))
+        while True:
+            reply = session.wait_for(answer, "list a directory")
+            if isinstance(reply, Status) and reply.is_eof:
+                return
+            if not isinstance(reply, Names):
+                assert isinstance(reply, Status)
+                raise session.refusal(reply, "list", path)
+            if not reply.entries:
+                return
+            answer = session.ask(requests.readdir(handle))
+            yield from (e for e in reply.entries if e.filename not in (b".", b".."))
+    finally:
+        if session.alive:
+            session.ask(requests.close(handle))

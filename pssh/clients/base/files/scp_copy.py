@@ -1,0 +1,223 @@
+"""What the parts of a copy with SCP share: the client, the options, and words for what fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import gevent
+
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.files.local import BLOCK, Source, Sources
+from pssh.clients.base.files.options import CopyOptions, Meter, Rate
+from pssh.clients.base.files.scp_program import WRITE_SIZE, Program, answer
+from pssh.clients.base.host import HostClient
+from pssh.exceptions import (
+    ConnectionLostError,
+    PSSHError,
+    SCPError,
+    SessionError,
+    Timeout,
+)
+from pssh.sftp.names import printable
+
+
+class SCPConnectionLostError(SCPError, ConnectionLostError):
+    """The connection was lost in the middle of a copy with SCP."""
+
+
+class Copy:
+    """A copy with SCP between here and a client's host.
+
+    :param client: the client.
+    :param options: how to copy.
+    :param encoding: how remote paths are encoded.
+    """
+
+    __slots__ = ("_connection", "client", "encoding", "options", "rate")
+
+    def __init__(self, client: HostClient, options: CopyOptions, encoding: str = "utf-8") -> None:
+        self.client = client
+        self.options = options
+        self.encoding = encoding
+        self.rate = Rate(options.limit_rate)
+        self._connection: Connection | None = None
+
+    def start(self, command: bytes) -> Program:
+        """Start a program on the host."""
+        seconds = self.client.config.timeout
+        self._connection, channel = self.client.open_channel(seconds)
+        return Program(self._connection, channel, command, seconds)
+
+    def meter(self, path: bytes, size: int) -> Meter:
+        """Make what tells how far the copy of a remote file, or to one, has got."""
+        return Meter(self.client.host, self.text(path), size, self.options.progress)
+
+    def text(self, path: bytes) -> str:
+        """Return a remote path as text."""
+        return path.decode(self.encoding, "surrogateescape")
+
+    def shown(self, path: bytes) -> str:
+        """Return a remote path for a message."""
+        return printable(self.text(path))
+
+    @property
+    def sources(self) -> Sources:
+        """The local files that are being sent, to other hosts as well."""
+        return self.client._resources.sources
+
+    # The remote shell
+
+    def ask(self, command: bytes) -> bytes:
+        """Run a command on the host and return what it prints.
+
+        :raises SCPError: when it fails.
+        """
+        program = self.start(command)
+        said = answer(program)
+        if not program.succeeded:
+            raise SCPError("%s", program.reason())
+        return said
+
+    def succeeds(self, command: bytes) -> bool:
+        """Whether a command on the host succeeds."""
+        program = self.start(command)
+        answer(program)
+        return program.succeeded
+
+    def tidy(self, commands: Iterable[bytes], error: BaseException) -> None:
+        """Run commands after a failure, if the connection still stands.
+
+        :param commands: the commands; whether they succeed does not matter any more.
+        :param error: the failure. Where it was a time-out, or this greenlet is to end, nobody
+            waits for the commands.
+        """
+        connection, work = self._connection, list(commands)
+        if connection is None or not work:
+            return
+        if isinstance(error, Timeout) or not isinstance(error, Exception):
+            gevent.spawn(self._run_all, connection, work)
+        else:
+            self._run_all(connection, work)
+
+    def _run_all(self, connection: Connection, commands: Iterable[bytes]) -> None:
+        seconds = self.client.config.timeout
+        with contextlib.suppress(PSSHError):
+            for command in commands:
+                # Not on a new connection: the failure may be that there is none.
+                if not connection.alive:
+                    return
+                answer(Program(connection, connection.open_session(), command, seconds))
+
+
+def content(
+    source: Source, start: int, rate: Rate, meter: Meter, write: Callable[[memoryview], None]
+) -> None:
+    """Send what is in a local file, from an offset on.
+
+    The last of it is told to nobody: that it has arrived is for the host to say.
+
+    :param source: the file.
+    :param start: the offset in bytes.
+    :param rate: holds it back.
+    :param meter: is told how far it has got.
+    :param write: sends.
+    :raises OSError: when the file cannot be read.
+    :raises SCPError: when it changes meanwhile.
+    """
+    offset, size = start, source.size
+    piece = rate.piece(WRITE_SIZE)
+    meter.tell(start)
+    next_block: gevent.Greenlet | None = None
+    try:
+        while offset < size:
+            number, skipped = divmod(offset, BLOCK)
+            expected = min(BLOCK - skipped, size - offset)
+            block = memoryview(source.block(number))[skipped : skipped + expected]
+            if len(block) < expected:
+                raise changed(source.path)
+            if offset + expected < size:
+                next_block = gevent.spawn(_read_ahead, source, number + 1)
+            while block:
+                part, block = block[:piece], block[piece:]
+                rate.pause(len(part))
+                write(part)
+                offset += len(part)
+                if offset < size:
+                    meter.tell(offset)
+    finally:
+        if next_block is not None:
+            # It uses the file.
+            next_block.join()
+    if source.has_changed():
+        raise changed(source.path)
+
+
+def _read_ahead(source: Source, number: int) -> None:
+    # Who needs the block learns why it cannot be read.
+    with contextlib.suppress(OSError):
+        source.block(number)
+
+
+def changed(path: str) -> SCPError:
+    """Make the error for a local file that is another one than it was."""
+    return SCPError("local file %s changed while it was copied", printable(path))
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    """Return the path of something in a remote directory."""
+    return directory.rstrip(b"/") + b"/" + name
+
+
+def parent_of(path: bytes) -> bytes:
+    """Return the path of the directory that something is in; empty where none is named."""
+    head, slash, _ = path.rstrip(b"/").rpartition(b"/")
+    return head or slash
+
+
+def beside(path: bytes) -> bytes:
+    """Return the path of a new file in the same directory."""
+    head, slash, name = path.rpartition(b"/")
+    # A long name has to stay within what file systems allow.
+    return head + slash + b"." + name[:200] + b"." + secrets.token_hex(6).encode() + b".part"
+
+
+_TO_HOST: Final = "Could not copy %s to %s on host %s:%s: %s"
+_FROM_HOST: Final = "Could not copy to %s what is %s on host %s:%s: %s"
+
+
+@contextlib.contextmanager
+def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> Iterator[None]:
+    """Say in every error which copy has failed.
+
+    :param client: the client.
+    :param local: the local path.
+    :param remote: the remote path.
+    :param to_host: the direction.
+    """
+    host, port = client.host, client.port
+    shown = (printable(local), printable(remote))
+    kind = SCPError
+    try:
+        yield
+    except (SCPError, SessionError, ConnectionLostError) as ex:
+        if isinstance(ex, ConnectionLostError):
+            kind = SCPConnectionLostError
+        said = _TO_HOST if to_host else _FROM_HOST
+        error = kind(said, *shown, host, port, ex, host=host, port=port)
+        error.path = remote  # type: ignore[attr-defined]
+        raise error from ex
+    except Timeout as ex:
+        ex.path = remote  # type: ignore[attr-defined]
+        raise
+    except PSSHError:
+        raise
+    except OSError as ex:
+        if ex.filename is None:
+            ex.filename = local
+        ex.host, ex.port = host, port  # type: ignore[attr-defined]
+        ex.path = os.fsdecode(ex.filename)  # type: ignore[attr-defined]
+        raise

@@ -1,0 +1,183 @@
+"""The hosts of a parallel client, and the client of each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+from gevent.lock import BoundedSemaphore
+
+from pssh import config as configuration
+from pssh.clients.base.host import signature
+from pssh.clients.base.resources import Resources
+from pssh.clients.base.single import BaseSSHClient
+from pssh.clients.base.task import Task
+from pssh.config import HostConfig
+from pssh.exceptions import HostConfigError
+
+_Self = TypeVar("_Self", bound="HostGroup")
+
+
+class HostGroup:
+    """Keeps the hosts, their settings and their connections.
+
+    :param hosts: see :class:`pssh.clients.base.parallel.BaseParallelSSHClient`.
+    :param settings: likewise.
+    """
+
+    _POSITIONAL: ClassVar[Sequence[str]] = ()
+    _CLIENT: ClassVar[type[BaseSSHClient]]
+
+    def __init__(self, hosts: Iterable[str], *args: Any, **settings: Any) -> None:
+        given = _take_positional(type(self).__name__, self._POSITIONAL, args, settings)
+        pool_size = given.pop("pool_size", None)
+        if pool_size is not None and (not isinstance(pool_size, int) or pool_size < 1):
+            raise ValueError("pool_size must be a number of hosts, 1 or more")
+        self.pool_size: int = pool_size or 100
+        self.host_config: Sequence[HostConfig] | None = given.pop("host_config", None)
+        self._config = configuration.from_arguments(type(self).__name__, (), (), given)
+        self._CLIENT.check(self._config)
+        # Most hosts have no settings of their own, and share these.
+        self._complete_config = self._config.with_defaults()
+        self._resources = Resources()
+        self._slots = BoundedSemaphore(self.pool_size)
+        self._hosts: list[str] = _host_list(hosts)
+        self._check_host_config()
+        for index in range(len(self._hosts) if self.host_config else 1):
+            self._resources.check_credentials(self._config_of(index))
+        self._clients: list[BaseSSHClient | None] = [None] * len(self._hosts)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = _parallel_signature(cls)  # type: ignore[attr-defined]
+
+    # Hosts
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts. Assigning closes the connections of those that leave their position."""
+        return self._hosts
+
+    @hosts.setter
+    def hosts(self, hosts: Iterable[str]) -> None:
+        new = _host_list(hosts)
+        old_hosts, old_clients = self._hosts, self._clients
+        self._hosts = new
+        self._clients = [None] * len(new)
+        for index, client in enumerate(old_clients):
+            if client is None:
+                continue
+            if index < len(new) and new[index] == old_hosts[index]:
+                self._clients[index] = client
+            else:
+                client.close()
+
+    def _check_host_config(self) -> None:
+        if self.host_config is None:
+            return
+        if len(self.host_config) != len(self._hosts):
+            raise ValueError(
+                "Host config entries must match number of hosts if provided. Got "
+                f"{len(self.host_config)} host config entries from {len(self._hosts)} hosts"
+            )
+        for index, config in enumerate(self.host_config):
+            if not isinstance(config, HostConfig):
+                raise HostConfigError(
+                    "Host config entry %s must be a HostConfig, not %s",
+                    index,
+                    type(config).__name__,
+                )
+            self._CLIENT.check(config)
+
+    def _config_of(self, index: int) -> HostConfig:
+        if self.host_config is None:
+            return self._complete_config
+        return self.host_config[index].over(self._complete_config)
+
+    def _client_of(self, index: int) -> BaseSSHClient:
+        """Return the client of the host at a position."""
+        client = self._clients[index]
+        if client is None:
+            client = self._CLIENT.for_host(
+                self._hosts[index], self._config_of(index), self._resources
+            )
+            self._clients[index] = client
+        return client
+
+    def _follow_changes(self) -> None:
+        """The list of hosts may have been changed in place, as 2.x allows."""
+        clients = self._clients
+        if len(clients) != len(self._hosts):
+            for client in clients[len(self._hosts) :]:
+                if client is not None:
+                    client.close()
+            missing = len(self._hosts) - len(clients)
+            self._clients = clients[: len(self._hosts)] + [None] * max(0, missing)
+            clients = self._clients
+        for index, client in enumerate(clients):
+            if client is not None and client.host != self._hosts[index]:
+                client.close()
+                clients[index] = None
+
+    def connect_auth(self) -> list[Task]:
+        """Connect to all hosts and authenticate.
+
+        :returns: a greenlet for each host, in the order of the hosts; join them.
+        """
+        self._check_host_config()
+        self._follow_changes()
+        return [self._spawn(self._client_of(index).connect) for index in range(len(self._hosts))]
+
+    def _spawn(self, function: Callable[..., Any], *args: Any) -> Task:
+        """Start work on a host, when work on fewer than ``pool_size`` hosts goes on."""
+        self._slots.acquire()
+        task = Task(function, *args)
+        task.rawlink(lambda _: self._slots.release())
+        task.start()
+        return task
+
+    def close(self) -> None:
+        """Close all connections. Commands that run lose them; a new command connects again."""
+        for client in self._clients:
+            if client is not None:
+                client.close()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _host_list(hosts: Iterable[str]) -> list[str]:
+    if isinstance(hosts, str | bytes):
+        raise TypeError(
+            "Hosts must be list or other iterable, not string. "
+            f"For example: ['localhost'] not {hosts!r}"
+        )
+    return hosts if isinstance(hosts, list) else list(hosts)
+
+
+def _take_positional(
+    client: str, names: Sequence[str], args: Sequence[Any], settings: dict[str, Any]
+) -> dict[str, Any]:
+    if len(args) > len(names):
+        raise TypeError(f"{client} takes at most {len(names)} positional settings")
+    given = dict(zip(names, args, strict=False))
+    twice = given.keys() & settings.keys()
+    if twice:
+        raise TypeError(f"{client} got multiple values for {', '.join(sorted(twice))}")
+    return {**given, **settings}
+
+
+def _parallel_signature(cls: type[HostGroup]) -> inspect.Signature:
+    shown = signature("hosts", cls._POSITIONAL)
+    parameters = [p for p in shown.parameters.values() if p.name != "alias"]
+    return inspect.Signature(parameters)
