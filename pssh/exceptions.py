@@ -102,17 +102,36 @@ class HostConfigError(PSSHError):
 
 
 class SFTPError(PSSHError):
-    """An SFTP session or request failed."""
+    """An SFTP session or request, or a copy over SFTP, failed.
+
+    :ivar path: the remote path, where it was about one.
+    """
+
+    path: str | None = None
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        if path is not None:
+            self.path = path
 
 
 class SFTPProtocolError(SFTPError):
     """The SFTP server sent something that the protocol does not allow; the session is over."""
 
 
+class SFTPConnectionLostError(SFTPError, ConnectionLostError):
+    """The connection was lost in the middle of a copy over SFTP."""
+
+
 class SFTPIOError(SFTPError):
     """Something that was asked of the SFTP server about a file failed.
 
-    :ivar path: the remote path.
     :ivar code: the status code with which the server answered.
     :ivar code_name: its name, such as ``"SSH_FX_FAILURE"``.
     """
@@ -126,8 +145,7 @@ class SFTPIOError(SFTPError):
         code: int | None = None,
         code_name: str | None = None,
     ) -> None:
-        super().__init__(*args, host=host, port=port)
-        self.path = path
+        super().__init__(*args, host=host, port=port, path=path)
         self.code = code
         self.code_name = code_name
 
@@ -152,7 +170,16 @@ class SFTPUnsupportedError(SFTPIOError):
 
 
 class SCPError(PSSHError):
-    """A copy with SCP failed."""
+    """A copy with SCP failed.
+
+    :ivar path: the remote path, where it was about one.
+    """
+
+    path: str | None = None
+
+
+class SCPConnectionLostError(SCPError, ConnectionLostError):
+    """The connection was lost in the middle of a copy with SCP."""
 
 
 class ProxyError(PSSHError):

@@ -128,12 +128,12 @@ class OpenHandle:
             return copy.copy(reply)
         session = self.session
         return SFTPError(
-            "Could not %s %s on host %s:%s: the SFTP session has ended: %s",
+            "Could not %s %s on host %s:%s: it was interrupted (%s)",
             action,
             printable(self.path),
             session.host,
             session.port,
-            repr(reply),
+            type(reply).__name__,
             host=session.host,
             port=session.port,
         )
@@ -568,7 +568,8 @@ class WriteBehind:
         return size
 
     def _fail(self, error: BaseException) -> None:
-        self.told = True
+        # Who was interrupted has not been told of what became of the file.
+        self.told = self.told or isinstance(error, PSSHError)
         if self._failure is None:
             self._failure = self._file.error(error, "write")
 

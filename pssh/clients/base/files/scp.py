@@ -15,14 +15,14 @@ import os
 import stat
 
 from pssh.clients.base.files.options import CopyOptions
-from pssh.clients.base.files.scp_copy import Copy, SCPConnectionLostError, explained
+from pssh.clients.base.files.scp_copy import Copy, explained
 from pssh.clients.base.files.scp_receive import Receiver
 from pssh.clients.base.files.scp_shell import is_directory
 from pssh.clients.base.files.scp_target import LocalTarget
 from pssh.clients.base.files.scp_upload import send_directory, send_file
 from pssh.clients.base.host import HostClient
 from pssh.clients.base.threads import in_thread
-from pssh.exceptions import SCPError
+from pssh.exceptions import SCPConnectionLostError, SCPError
 from pssh.scp.command import fetch_command, last_name
 from pssh.scp.sink import AHEAD, Sink
 
@@ -54,8 +54,7 @@ def send(
     :param options: how to copy.
     :raises ValueError: when it is a directory and ``recurse`` is off.
     :raises SCPError: when the host refuses something or has no scp, when the original changes
-        meanwhile, or has a name with a line feed (below a directory that is an error too, for all
-        but a file that ``resume`` completes); ``path`` is the remote path.
+        meanwhile, or has a name with a line feed; ``path`` is the remote path.
     :raises SCPConnectionLostError: when the connection is lost meanwhile. It is an ``SCPError``,
         too.
     :raises OSError: when something cannot be read, with ``host``, ``port`` and ``path``, the
@@ -65,8 +64,8 @@ def send(
     """
     with explained(client, local_file, remote_file, to_host=True):
         last_name(remote_file)  # refuses what no command can contain
-        path = os.fsencode(remote_file)
         copy = Copy(client, options)
+        path = remote_file.encode(copy.encoding, "surrogateescape")
         if not stat.S_ISDIR(in_thread(os.stat, local_file).st_mode):
             send_file(copy, local_file, path)
         elif recurse:
@@ -134,8 +133,7 @@ def receive(
         sink = Sink(
             recursive=recurse,
             unnamed=name is None,
-            # What is here already has to be refused before it is sent.
-            ahead=0 if options.resume else AHEAD,
+            ahead=_replies_ahead(recurse, options),
         )
         receiver = Receiver(copy, copy.start(command), sink, target, path)
         try:
@@ -144,6 +142,14 @@ def receive(
             if not (receiver.begun or recurse) and copy.succeeds(is_directory(path)):
                 raise _needs_recurse(remote_file) from ex
             raise
+
+
+def _replies_ahead(recurse: bool, options: CopyOptions) -> int:
+    if options.resume:
+        # What is here already has to be refused before it is sent.
+        return 0
+    # One file takes no more than times, its record and its end.
+    return AHEAD if recurse else 3
 
 
 def _needs_recurse(path: str) -> ValueError:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
 
 import gevent
 
@@ -18,15 +17,12 @@ from pssh.clients.base.host import HostClient
 from pssh.exceptions import (
     ConnectionLostError,
     PSSHError,
+    SCPConnectionLostError,
     SCPError,
     SessionError,
     Timeout,
 )
 from pssh.sftp.names import printable
-
-
-class SCPConnectionLostError(SCPError, ConnectionLostError):
-    """The connection was lost in the middle of a copy with SCP."""
 
 
 class Copy:
@@ -141,6 +137,8 @@ def content(
                 raise changed(source.path)
             if offset + expected < size:
                 next_block = gevent.spawn(_read_ahead, source, number + 1)
+                # It begins, and others have their turn, however fast the host is.
+                gevent.sleep(0)
             while block:
                 part, block = block[:piece], block[piece:]
                 rate.pause(len(part))
@@ -185,10 +183,6 @@ def beside(path: bytes) -> bytes:
     return head + slash + b"." + name[:200] + b"." + secrets.token_hex(6).encode() + b".part"
 
 
-_TO_HOST: Final = "Could not copy %s to %s on host %s:%s: %s"
-_FROM_HOST: Final = "Could not copy to %s what is %s on host %s:%s: %s"
-
-
 @contextlib.contextmanager
 def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> Iterator[None]:
     """Say in every error which copy has failed.
@@ -199,15 +193,18 @@ def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> 
     :param to_host: the direction.
     """
     host, port = client.host, client.port
-    shown = (printable(local), printable(remote))
+    here, there = printable(local), printable(remote)
     kind = SCPError
     try:
         yield
     except (SCPError, SessionError, ConnectionLostError) as ex:
         if isinstance(ex, ConnectionLostError):
             kind = SCPConnectionLostError
-        said = _TO_HOST if to_host else _FROM_HOST
-        error = kind(said, *shown, host, port, ex, host=host, port=port)
+        if to_host:
+            said = ("Could not copy %s to %s on host %s:%s: %s", here, there, host, port, ex)
+        else:
+            said = ("Could not copy %s on host %s:%s to %s: %s", there, host, port, here, ex)
+        error = kind(*said, host=host, port=port)
         error.path = remote  # type: ignore[attr-defined]
         raise error from ex
     except Timeout as ex:

@@ -164,7 +164,7 @@ class Program:
             raise SCPError("it said more than was asked for: %s", printable(extra[:200]))
         with self._deadline():
             while not channel.at_eof():
-                if not self._hear():
+                if not self._hear() and not channel.at_eof():
                     connection.wait()
             connection.call(channel.wait_closed)
             self._status = channel.exit_status()

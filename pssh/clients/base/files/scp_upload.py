@@ -11,6 +11,7 @@ from pssh.clients.base.files import scp_shell as shell
 from pssh.clients.base.files.local import Source
 from pssh.clients.base.files.scp_copy import Copy, beside, content, join, parent_of
 from pssh.clients.base.files.scp_entries import (
+    SMALL,
     LocalEntry,
     list_directory,
     read_small,
@@ -212,7 +213,8 @@ def _append(copy: Copy, source: Source, path: bytes, there: bytes) -> None:
         while data:
             count = program.write(data)
             data = data[count:]
-            if not count and not program.read():
+            if not count:
+                # It has nothing to say while it takes what it is sent.
                 program.end()
                 raise SCPError("%s", program.reason())
 
@@ -309,7 +311,7 @@ class _Walk:
             file_record(name, 0, 0)
             name = beside(name)
         self._unfinished.add(path[: -len(entry.name)] + name, path, entry.status)
-        if read is not None:
+        if read is not None and self._copy.rate.piece(SMALL) >= len(read[1]):
             self._sender.small_file(name, path, *read)
         else:
             with self._copy.sources.open(entry.path) as source:

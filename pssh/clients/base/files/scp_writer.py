@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import gevent
 from gevent.event import Event
 
 from pssh.clients.base.files.scp_target import LocalTarget
@@ -76,6 +77,8 @@ class Writer:
             enough = self._size >= _WRITE_SIZE
             if self._jobs and (enough or time.monotonic() - self._started > _WRITE_DELAY):
                 self._start()
+                # Others have their turn, however fast the host is.
+                gevent.sleep(0)
             if self._size + self._writing <= _UNWRITTEN_MAX:
                 return
             self._wait()

@@ -17,7 +17,9 @@ from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.files.upload import Upload
 from pssh.clients.base.threads import in_thread
 from pssh.exceptions import (
+    ConnectionLostError,
     PSSHError,
+    SFTPConnectionLostError,
     SFTPError,
     SFTPIOError,
     SFTPNoSuchFileError,
@@ -58,7 +60,7 @@ class SFTPCopy:
         :raises OSError: when it cannot be read.
         :raises SFTPError: when it changes meanwhile, or the session ends.
         """
-        with self.sources.open(local) as source:
+        with self._explained(path), self.sources.open(local) as source:
             written = _beside(path) if self.options.atomic else path
             handle = self._open_for_writing(written, source)
             try:
@@ -170,6 +172,10 @@ class SFTPCopy:
         :raises OSError: when it cannot be written.
         :raises SFTPError: when it changes meanwhile, or the session ends.
         """
+        with self._explained(path):
+            self._get(path, local, follow, known)
+
+    def _get(self, path: bytes, local: str, follow: bool, known: Attributes | None) -> None:
         session = self.session
         looked = session.ask(requests.stat(path)) if known is None else None
         request = requests.open_file(path, constants.SSH_FXF_READ)
@@ -235,6 +241,26 @@ class SFTPCopy:
         return received
 
     # Both
+
+    @contextlib.contextmanager
+    def _explained(self, path: bytes) -> Iterator[None]:
+        """Have every error say which file it is about."""
+        session = self.session
+        try:
+            yield
+        except SFTPError as ex:
+            if ex.path is None:
+                ex.path = decode_name(path)
+            raise
+        except ConnectionLostError as ex:
+            raise SFTPConnectionLostError(
+                "The copy of %s was cut off: %s",
+                printable(path),
+                ex,
+                host=session.host,
+                port=session.port,
+                path=decode_name(path),
+            ) from ex
 
     def _meter(self, path: bytes, size: int) -> Meter:
         return Meter(self.session.host, decode_name(path), size, self.options.progress)
