@@ -6,20 +6,9 @@ import asyncio
 
 import asyncssh
 
+from benchmarks import asyncssh_files
+from benchmarks.asyncssh_connections import close_all, connect
 from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, work
-
-
-async def connect(settings: Settings) -> asyncssh.SSHClientConnection:
-    """A connection to the server."""
-    return await asyncssh.connect(
-        settings["host"],
-        settings["port"],
-        username=settings["user"],
-        client_keys=[settings["key"]],
-        known_hosts=settings["known_hosts"],
-        agent_path=None,
-        config=[],
-    )
 
 
 async def run_and_read(connection: asyncssh.SSHClientConnection) -> None:
@@ -41,13 +30,6 @@ async def connect_all(settings: Settings, run: bool) -> list[asyncssh.SSHClientC
             return connection
 
     return await asyncio.gather(*(connect_one() for _ in range(settings["hosts"])))
-
-
-async def close_all(connections: list[asyncssh.SSHClientConnection]) -> None:
-    """Close connections."""
-    for connection in connections:
-        connection.close()
-    await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
 
 async def connect_and_run(settings: Settings) -> Figures:
@@ -106,5 +88,7 @@ if __name__ == "__main__":
             "further_commands": lambda settings: asyncio.run(further_commands(settings)),
             "read_lines": lambda settings: asyncio.run(read_lines(settings)),
             "open_connections": lambda settings: asyncio.run(open_connections(settings)),
+            "put": lambda settings: asyncio.run(asyncssh_files.put(settings)),
+            "get": lambda settings: asyncio.run(asyncssh_files.get(settings)),
         }
     )

@@ -62,3 +62,20 @@ class Environment:
         """
         path = [str(CHECKOUT), str(CI)] if self.has_checkout else [str(CI)]
         return {"PATH": os.defpath, "HOME": str(home), "PYTHONPATH": ":".join(path)}
+
+
+class SystemEnvironment(Environment):
+    """What the system has: nothing is installed. The worker is run by this Python."""
+
+    @property
+    def python(self) -> Path:
+        """This interpreter."""
+        return Path(sys.executable)
+
+    def set_up(self) -> None:
+        """Leave everything as it is."""
+
+    def versions(self) -> str:
+        """OpenSSH's version, for the record."""
+        said = subprocess.run(["ssh", "-V"], check=True, capture_output=True, text=True)
+        return said.stderr.strip()

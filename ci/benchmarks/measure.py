@@ -1,30 +1,14 @@
-"""What is measured, and what must be reached."""
+"""What it takes to measure something, and what must be reached."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from benchmarks.files import Files
 from benchmarks.gauge import Figures, Settings
-from benchmarks.peer import (
-    ASYNCSSH,
-    LIBSSH,
-    NATIVE,
-    OURS,
-    PARALLEL_SSH,
-    PARALLEL_SSH_LIBSSH,
-    Peer,
-)
+from benchmarks.peer import Peer
 
-MANY_LINES = 3_000_000
-LONG_LINES = 400_000
-LINE_CHARACTERS = 999
-HUGE_LINES = 10_000_000
-CONNECTIONS = 1000
-HOSTS_FAR = 100
-HOSTS_NEAR = 200
-OPEN_HOSTS = 50
-COMMANDS = 20
 KIB_PER_MIB = 1024
 
 
@@ -59,7 +43,7 @@ class Row:
 
     :ivar title: what it is, with its unit.
     :ivar value: makes it from what a worker reports.
-    :ivar targets: what our clients must reach, one each at most.
+    :ivar targets: what our clients must reach.
     """
 
     title: str
@@ -83,7 +67,9 @@ class Measure:
     :ivar long_lines: how many lines of 1,000 bytes ``{folder}/long-lines`` must have, where
         ``{folder}`` stands for a folder of the server in a command. Making them on the fly would
         take as much CPU as the client does.
+    :ivar files: what is copied, where files are; every run's copy is compared with it.
     :ivar by_default: whether it runs unless it is asked for.
+    :ivar rounds: how many are enough; ``None``: as many as are asked for.
     """
 
     name: str
@@ -94,8 +80,10 @@ class Measure:
     guests: tuple[Peer, ...] = ()
     delay: float = 0.0
     long_lines: int = 0
+    files: Files | None = None
     by_default: bool = True
     pool_size: int = 100
+    rounds: int | None = None
 
     def without(self, absent: Collection[Peer]) -> Measure:
         """The same measure where some peers do not take part and have no targets."""
@@ -105,149 +93,3 @@ class Measure:
             peers=tuple(peer for peer in self.peers if peer not in absent),
             guests=tuple(peer for peer in self.guests if peer not in absent),
         )
-
-
-def lines_of(command: str, lines: int, characters: int) -> Settings:
-    """The settings of a measure that reads lines."""
-    return {"command": command, "lines": lines, "characters": characters}
-
-
-def characters_of_sequence(last: int) -> int:
-    """How many digits ``seq last`` prints."""
-    return sum(len(str(number)) for number in range(1, last + 1))
-
-
-def long_lines(command: str, lines: int) -> Settings:
-    """The settings of a measure that reads lines of 1,000 bytes, endings included."""
-    return lines_of(command, lines, lines * LINE_CHARACTERS)
-
-
-MEASURES = (
-    Measure(
-        "rtt",
-        "connect_and_run",
-        {"hosts": HOSTS_FAR},
-        (
-            Row(
-                f"{HOSTS_FAR} hosts, 50 ms round trip: connect + 1 command, s",
-                lambda figures: figures["wall"],
-                (
-                    Target(NATIVE, 1.1, peer=ASYNCSSH),
-                    Target(LIBSSH, 1.1, peer=ASYNCSSH),
-                ),
-            ),
-        ),
-        (*OURS, ASYNCSSH),
-        guests=(PARALLEL_SSH, PARALLEL_SSH_LIBSSH),
-        delay=0.025,
-    ),
-    Measure(
-        "connect",
-        "connect_and_run",
-        {"hosts": HOSTS_NEAR},
-        (
-            Row(
-                f"{HOSTS_NEAR} hosts, loopback: connect + 1 command, client CPU ms/host",
-                lambda figures: figures["cpu"] * 1000 / HOSTS_NEAR,
-                (
-                    Target(NATIVE, 0.6, peer=PARALLEL_SSH),
-                    Target(LIBSSH, 0.7, peer=ASYNCSSH),
-                ),
-            ),
-            Row(
-                f"{HOSTS_NEAR} hosts, loopback: connect + 1 command, wall ms/host",
-                lambda figures: figures["wall"] * 1000 / HOSTS_NEAR,
-            ),
-        ),
-        (*OURS, PARALLEL_SSH, ASYNCSSH),
-    ),
-    Measure(
-        "commands",
-        "further_commands",
-        {"hosts": OPEN_HOSTS, "commands": COMMANDS},
-        (
-            Row(
-                "a further command on an open connection, client CPU ms",
-                lambda figures: figures["cpu"] * 1000 / (OPEN_HOSTS * COMMANDS),
-                (
-                    Target(NATIVE, 0.4, peer=ASYNCSSH),
-                    Target(LIBSSH, 0.4, peer=ASYNCSSH),
-                ),
-            ),
-            Row(
-                "a further command on an open connection, wall ms",
-                lambda figures: figures["wall"] * 1000 / (OPEN_HOSTS * COMMANDS),
-            ),
-        ),
-        (*OURS, PARALLEL_SSH, ASYNCSSH),
-    ),
-    Measure(
-        "lines",
-        "read_lines",
-        lines_of(f"seq {MANY_LINES}", MANY_LINES, characters_of_sequence(MANY_LINES)),
-        (
-            Row(
-                "3 million short lines, million lines/s",
-                lambda figures: MANY_LINES / figures["wall"] / 1e6,
-                (Target(NATIVE, 2, at_least=True, peer=PARALLEL_SSH),),
-            ),
-            Row("3 million short lines, client CPU s", lambda figures: figures["cpu"]),
-        ),
-        (*OURS, PARALLEL_SSH),
-        guests=(PARALLEL_SSH_LIBSSH, ASYNCSSH),
-    ),
-    Measure(
-        "bulk",
-        "read_lines",
-        long_lines("cat {folder}/long-lines", LONG_LINES),
-        (
-            Row(
-                "400 MB of 1,000-byte lines, MB/s",
-                lambda figures: LONG_LINES * (LINE_CHARACTERS + 1) / figures["wall"] / 1e6,
-                (
-                    Target(NATIVE, 2, at_least=True, peer=ASYNCSSH),
-                    Target(LIBSSH, 3, at_least=True, peer=ASYNCSSH),
-                ),
-            ),
-            Row("400 MB of 1,000-byte lines, client CPU s", lambda figures: figures["cpu"]),
-            Row(
-                "400 MB of 1,000-byte lines, most resident MiB",
-                lambda figures: figures["most"] / KIB_PER_MIB,
-                (Target(NATIVE, 64), Target(LIBSSH, 64)),
-            ),
-        ),
-        (*OURS, ASYNCSSH),
-        guests=(PARALLEL_SSH, PARALLEL_SSH_LIBSSH),
-        long_lines=LONG_LINES,
-    ),
-    Measure(
-        "connections",
-        "open_connections",
-        {"hosts": CONNECTIONS},
-        (
-            Row(
-                f"{CONNECTIONS:,} open connections, resident KiB each",
-                lambda figures: (figures["after"] - figures["before"]) / CONNECTIONS,
-                (Target(NATIVE, 100), Target(LIBSSH, 40)),
-            ),
-        ),
-        OURS,
-        guests=(PARALLEL_SSH, ASYNCSSH),
-    ),
-    Measure(
-        "stream10g",
-        "read_lines",
-        long_lines(f"yes {'x' * LINE_CHARACTERS} | head -n {HUGE_LINES}", HUGE_LINES),
-        (
-            Row("10 GB through one stream, MiB before", lambda f: f["before"] / KIB_PER_MIB),
-            Row("10 GB through one stream, MiB after", lambda f: f["after"] / KIB_PER_MIB),
-            Row("10 GB through one stream, most MiB", lambda f: f["most"] / KIB_PER_MIB),
-            Row(
-                "10 GB through one stream, MB/s",
-                lambda f: HUGE_LINES * (LINE_CHARACTERS + 1) / f["wall"] / 1e6,
-            ),
-        ),
-        OURS,
-        by_default=False,
-    ),
-)

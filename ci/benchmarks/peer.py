@@ -7,10 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environment import CHECKOUT, Environment
+from benchmarks.environment import CHECKOUT, Environment, SystemEnvironment
 from benchmarks.gauge import Figures, Settings
 
-#: Seconds; the longest run takes less than two minutes on two cores.
+#: Seconds; the longest run takes five and a half minutes on two cores (asyncssh, small files).
 RUN_TIMEOUT = 900
 
 
@@ -75,6 +75,7 @@ PARALLEL_SSH_LIBSSH = Peer(
     "parallel-ssh's libssh", _RELEASE, "pssh_worker", _LIBSSH, checks_host_keys=False
 )
 ASYNCSSH = Peer("asyncssh", Environment("asyncssh", "asyncssh"), "asyncssh_worker")
+OPENSSH = Peer("OpenSSH's sftp", SystemEnvironment("OpenSSH", ""), "openssh_worker")
 
 OURS = (NATIVE, LIBSSH)
-PEERS = (*OURS, PARALLEL_SSH, PARALLEL_SSH_LIBSSH, ASYNCSSH)
+PEERS = (*OURS, PARALLEL_SSH, PARALLEL_SSH_LIBSSH, ASYNCSSH, OPENSSH)

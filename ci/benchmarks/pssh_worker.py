@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import gevent
 
+from benchmarks import pssh_files
 from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, work
-
-
-def client_class(settings: Settings) -> Any:
-    """The class of the client to measure: both libraries' clients have the same name."""
-    return import_module(settings["client_module"]).ParallelSSHClient
-
-
-def client_for(settings: Settings, hosts: int) -> Any:
-    """A client for the server, repeated."""
-    arguments = {
-        "user": settings["user"],
-        "port": settings["port"],
-        "pkey": settings["key"],
-        "pool_size": settings["pool_size"],
-        "allow_agent": False,
-        "identity_auth": False,
-    }
-    if settings["checks_host_keys"]:
-        arguments["known_hosts"] = settings["known_hosts"]
-        arguments["host_key_policy"] = "strict"
-    return client_class(settings)([settings["host"]] * hosts, **arguments)
+from benchmarks.pssh_clients import client_module, parallel_client
 
 
 def run_and_read(client: Any, hosts: int) -> None:
@@ -43,16 +23,16 @@ def run_and_read(client: Any, hosts: int) -> None:
 
 def connect_and_run(settings: Settings) -> Figures:
     """Connect to all hosts, authenticate, run one command."""
-    client_class(settings)  # importing it is not part of what is measured
+    client_module(settings)  # importing it is not part of what is measured
     gauge = Gauge()
-    client = client_for(settings, settings["hosts"])
+    client = parallel_client(settings, settings["hosts"])
     run_and_read(client, settings["hosts"])
     return gauge.read()
 
 
 def further_commands(settings: Settings) -> Figures:
     """Run further commands on open connections."""
-    client = client_for(settings, settings["hosts"])
+    client = parallel_client(settings, settings["hosts"])
     run_and_read(client, settings["hosts"])
     gauge = Gauge()
     for _ in range(settings["commands"]):
@@ -62,7 +42,7 @@ def further_commands(settings: Settings) -> Figures:
 
 def read_lines(settings: Settings) -> Figures:
     """Read many lines from one host."""
-    client = client_for(settings, 1)
+    client = parallel_client(settings, 1)
     run_and_read(client, 1)
     before = memory_kib("VmRSS")
     gauge = Gauge()
@@ -80,7 +60,7 @@ def read_lines(settings: Settings) -> Figures:
 
 def open_connections(settings: Settings) -> Figures:
     """Open many connections and keep them."""
-    client = client_for(settings, settings["hosts"])
+    client = parallel_client(settings, settings["hosts"])
     before = memory_kib("VmRSS")
     gevent.joinall(client.connect_auth(), raise_error=True)
     figures: Figures = {"before": before, "after": memory_kib("VmRSS")}
@@ -95,5 +75,12 @@ if __name__ == "__main__":
             "further_commands": further_commands,
             "read_lines": read_lines,
             "open_connections": open_connections,
+            "put": pssh_files.put,
+            "get": pssh_files.get,
+            "scp_send": pssh_files.scp_send,
+            "scp_recv": pssh_files.scp_recv,
+            "put_and_raw": pssh_files.put_and_raw,
+            "get_and_raw": pssh_files.get_and_raw,
+            "put_to_all": pssh_files.put_to_all,
         }
     )

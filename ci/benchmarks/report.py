@@ -29,8 +29,9 @@ class Report:
 
     def add(self, measure: Measure, results: Results) -> None:
         """Add the rows of a measure and their targets."""
-        # No target depends on a guest.
-        self.short += sum(not results[peer.name] for peer in measure.peers)
+        targets = [target for row in measure.rows for target in row.targets]
+        needed = {*measure.peers, *(target.peer for target in targets if target.peer)}
+        self.short += sum(not results[peer.name] for peer in needed)
         for row in measure.rows:
             values = {name: [row.value(run) for run in runs] for name, runs in results.items()}
             cells = (_spread(values.get(peer.name)) for peer in self.peers)
