@@ -127,11 +127,15 @@ class Connection:
                 if isinstance(ex, ConnectionLostError):
                     self.fail(ex)
                 raise
+            if self._keeps_unsent and self.session.lost_descriptor():
+                # Nobody can wait for a socket that the library has closed.
+                self._lose_descriptor()
+                if result is WOULD_BLOCK:
+                    self._check_usable()
+                return result
             if self._waiters:
                 self._share_arrivals()
-            if result is WOULD_BLOCK and self._keeps_unsent:
-                # There is nothing to wait for on a socket that the library has closed.
-                self._check_descriptor()
+            if self._keeps_unsent:
                 return result
             if result is not WOULD_BLOCK or not self.session.directions() & WRITE:
                 self._sent(me)
@@ -288,23 +292,21 @@ class Connection:
         :param channel: nothing may be called on it afterwards.
         """
         channel.release()
-        with contextlib.suppress(ConnectionLostError):
-            self._check_descriptor()
+        if self.alive and self.session.lost_descriptor():
+            self._lose_descriptor()
 
-    def _check_descriptor(self) -> None:
-        """Raise when the library has closed the socket, for instance because it could not send."""
-        if not self.alive or not self.session.lost_descriptor():
-            return
+    def _lose_descriptor(self) -> None:
+        """The library has closed the socket, for instance because it could not send."""
         host, port = self.host, self.port
-        error = ConnectionLostError(
-            "The connection to host %s:%s was lost: the server closed it, or it was cut",
-            host,
-            port,
-            host=host,
-            port=port,
+        self.fail(
+            ConnectionLostError(
+                "The connection to host %s:%s was lost: the server closed it, or it was cut",
+                host,
+                port,
+                host=host,
+                port=port,
+            )
         )
-        self.fail(error)
-        raise error
 
     def _is_here(self) -> bool:
         """Whether this is the thread whose loop the connection belongs to.

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 #: server send no more than its window of 2 MiB.
 _WAITING_MAX = 256 * 1024
 
+#: libssh opens the window again when half of it (WINDOW_DEFAULT in its channels.c) has been
+#: taken. It is taken in just these steps: one byte off, and libssh would do so once where it
+#: could do so twice, which on a long line halves what comes in a round trip.
+_WINDOW_STEP = 1024 * 1024
+
 #: After so much there is likely to be more.
 _SMALL = 2048
 
@@ -44,6 +49,7 @@ class LibsshChannel(Channel):
         "_pointer",
         "_raw",
         "_session",
+        "_until_window",
         "_waiting",
         "_waiting_size",
     )
@@ -57,6 +63,8 @@ class LibsshChannel(Channel):
         self._waiting_size = 0
         #: Whether libssh still has bytes of a stream.
         self._left_behind = [False, False]
+        #: Bytes to take until libssh tells the server that it may send more.
+        self._until_window = _WINDOW_STEP
         self._ended = False
         self._closed = False
         self._exit = ExitStatus()
@@ -75,18 +83,23 @@ class LibsshChannel(Channel):
 
     # What libssh reads (see libssh.Receiver)
 
-    def data_arrived(self, data: bytes, is_stderr: bool) -> bool:
-        """Take what came, unless too much waits already."""
+    def data_arrived(self, data: bytes, is_stderr: bool) -> int:
+        """Take what came, unless too much waits already; how many bytes that was."""
         if self._waiting_size >= _WAITING_MAX:
             self._left_behind[is_stderr] = True
-            return False
+            return 0
         # With what came now libssh hands over what it had kept.
-        self._left_behind[is_stderr] = False
+        self._left_behind[is_stderr] = len(data) > self._until_window
+        data = data[: self._until_window]
+        self._taken(len(data))
         self._waiting[is_stderr].append(data)
         self._waiting_size += len(data)
         if len(data) > _SMALL:
             self._session.expect_more()
-        return True
+        return len(data)
+
+    def _taken(self, count: int) -> None:
+        self._until_window = (self._until_window - count) or _WINDOW_STEP
 
     def eof_arrived(self) -> None:
         """There will be no more data."""
@@ -164,7 +177,7 @@ class LibsshChannel(Channel):
             raw = self._open
             if self._left_behind[stream]:
                 self._fetch(raw, stream, size)
-            elif not self._ended:
+            if not self._waiting[stream] and not self._ended:
                 self._session.exchange()
         data = self.read_arrived(stream, size)
         if data:
@@ -177,6 +190,7 @@ class LibsshChannel(Channel):
     def _fetch(self, raw: RawChannel, stream: int, size: int) -> None:
         """Get what was left in libssh. It may hand part of it over while it looks for more."""
         self._left_behind[stream] = False
+        size = min(size, self._until_window)
         try:
             code, data = raw.read_nonblocking(size, bool(stream))
         except BaseSSHError:
@@ -185,9 +199,11 @@ class LibsshChannel(Channel):
         finally:
             self._session.flush()
         if code > 0:
+            self._taken(len(data))
             self._waiting[stream].append(data)
             self._waiting_size += len(data)
-            self._left_behind[stream] = len(data) == size
+            # Whether there is more libssh says the next time.
+            self._left_behind[stream] = True
 
     def has_arrived(self) -> bool:
         return bool(self._waiting_size or self._left_behind[0] or self._left_behind[1])

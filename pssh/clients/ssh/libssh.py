@@ -189,8 +189,8 @@ def _type_name(key: int) -> bytes:
 class Receiver(Protocol):
     """What a channel is told. None of it may switch to another greenlet."""
 
-    def data_arrived(self, data: bytes, is_stderr: bool) -> bool:
-        """Take data; false to leave it in the library, which then opens no window for more."""
+    def data_arrived(self, data: bytes, is_stderr: bool) -> int:
+        """Take data, and return how much of it; the rest stays in the library."""
 
     def eof_arrived(self) -> None:
         """The server has sent EOF."""
@@ -215,8 +215,7 @@ def _on_data(
     if receiver is None:
         # Nobody will read it any more.
         return length
-    taken = receiver.data_arrived(ctypes.string_at(data, length), bool(is_stderr))
-    return length if taken else 0
+    return receiver.data_arrived(ctypes.string_at(data, length), bool(is_stderr))
 
 
 def _on_eof(_session: int, channel: int, _userdata: int) -> None:

@@ -179,7 +179,7 @@ class SFTPClient:
         to, path = self._encode(target), self._encode(link)
         # asyncssh's server has the draft's order for clients that do not call themselves OpenSSH.
         # It says who it is, as in draft-ietf-secsh-filexfer-13 section 4.4.
-        by_the_draft = b"AsyncSSH" in self.session._exchange.extensions.get(b"vendor-id", b"")
+        by_the_draft = b"AsyncSSH" in self.session.extensions.get(b"vendor-id", b"")
         request = requests.symlink(path, to) if by_the_draft else requests.symlink(to, path)
         self._do(request, "make symbolic link", path, to)
 

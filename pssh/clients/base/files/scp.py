@@ -22,11 +22,9 @@ from pssh.clients.base.files.scp_target import LocalTarget
 from pssh.clients.base.files.scp_upload import send_directory, send_file
 from pssh.clients.base.host import HostClient
 from pssh.clients.base.threads import in_thread
-from pssh.exceptions import SCPConnectionLostError, SCPError
+from pssh.exceptions import SCPError
 from pssh.scp.command import fetch_command, last_name
 from pssh.scp.sink import AHEAD, Sink
-
-__all__ = ["SCPConnectionLostError", "receive", "send"]
 
 
 def send(

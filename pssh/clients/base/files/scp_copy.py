@@ -200,12 +200,13 @@ def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> 
     except (SCPError, SessionError, ConnectionLostError) as ex:
         if isinstance(ex, ConnectionLostError):
             kind = SCPConnectionLostError
+        said: tuple[object, ...]
         if to_host:
             said = ("Could not copy %s to %s on host %s:%s: %s", here, there, host, port, ex)
         else:
             said = ("Could not copy %s on host %s:%s to %s: %s", there, host, port, here, ex)
         error = kind(*said, host=host, port=port)
-        error.path = remote  # type: ignore[attr-defined]
+        error.path = remote
         raise error from ex
     except Timeout as ex:
         ex.path = remote  # type: ignore[attr-defined]

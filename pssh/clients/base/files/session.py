@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import gevent
@@ -92,6 +92,11 @@ class SFTPSession:
     def supports(self, extension: bytes) -> bool:
         """Whether the server has an extension of the protocol."""
         return self._exchange.supports(extension)
+
+    @property
+    def extensions(self) -> Mapping[bytes, bytes]:
+        """The server's extensions: their names and data."""
+        return self._exchange.extensions
 
     @property
     def read_size(self) -> int:
@@ -238,29 +243,37 @@ class SFTPSession:
         return self._error is None and self._connection.alive
 
     def _check(self) -> None:
+        if self._error is not None:
+            raise self._end()
+
+    def _end(self) -> PSSHError:
+        """Make the error that tells why the session cannot be used any more.
+
+        One for each who asks: the tracebacks of several greenlets must not mix.
+        """
         error = self._error
-        if error is None:
-            return
         if isinstance(error, ConnectionLostError):
-            raise self._connection.end() from error
-        if isinstance(error, PSSHError):
-            # One for each who asks: the tracebacks of several greenlets must not mix.
-            raise type(error)(*error.args, host=self.host, port=self.port) from error
-        raise SFTPError(
-            "The SFTP session with host %s:%s has ended: %s",
-            self.host,
-            self.port,
-            error,
-            host=self.host,
-            port=self.port,
-        ) from error
+            made: PSSHError = self._connection.end()
+        elif isinstance(error, SFTPError):
+            made = type(error)(*error.args, host=self.host, port=self.port)
+        else:
+            made = SFTPError(
+                "The SFTP session with host %s:%s has ended: %s",
+                self.host,
+                self.port,
+                error if isinstance(error, PSSHError) else "a request was interrupted",
+                host=self.host,
+                port=self.port,
+            )
+        made.__cause__ = error
+        return made
 
     def _fail(self, error: BaseException) -> None:
         """End the session; whoever waits for a reply gets the error."""
         if self._error is None:
             self._error = error
         for waiter in self._exchange.close():
-            waiter(self._error)
+            waiter(self._end())
         self._connection.wake()
 
     def close(self) -> None:
