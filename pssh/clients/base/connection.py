@@ -61,6 +61,8 @@ class Connection:
         "_waiters",
         "_watcher",
         "_watching",
+        "ended",
+        "ending",
         "host",
         "keepalive",
         "port",
@@ -84,6 +86,10 @@ class Connection:
         #: Whose packet is partly sent. No other packet can be sent before the rest of it.
         self._sender: Any = None
         self._opening = BoundedSemaphore(1)
+        #: Greenlets that bring channels to their end, after whoever used them has left.
+        self.ending: weakref.WeakSet[gevent.Greenlet] = weakref.WeakSet()
+        #: Whether a channel has ended that a server may count still.
+        self.ended = False
         self._seen = 0
         self._shared = False
         self._lost: BaseException | None = None

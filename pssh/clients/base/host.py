@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
+import gevent
 from gevent.lock import BoundedSemaphore
 
 from pssh import config as configuration
@@ -21,7 +22,7 @@ from pssh.clients.base.resources import Resources
 from pssh.clients.base.seam import GSSAPI, Algorithms, Channel, Session
 from pssh.config import HostConfig
 from pssh.constants import DEFAULT_PORT
-from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
+from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, SessionError
 
 _Self = TypeVar("_Self", bound="HostClient")
 
@@ -274,16 +275,35 @@ class HostClient(ABC):
         connection = self.connect()
         try:
             with Deadline(seconds, self.host, self.port, "open a channel"):
-                return connection, connection.open_session()
+                return connection, _open_session(connection)
         except ConnectionLostError:
             if not stood:
                 raise
         connection = self.connect()
         with Deadline(seconds, self.host, self.port, "open a channel"):
-            return connection, connection.open_session()
+            return connection, _open_session(connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.user}@{self.host}:{self.port}>"
+
+
+#: How often a server is asked again for a session when one has just ended.
+_ASK_AGAIN_MAX = 20
+
+
+def _open_session(connection: Connection) -> Channel:
+    """Open a session channel, if need be after those that are about to end have ended."""
+    for _ in range(_ASK_AGAIN_MAX):
+        try:
+            return connection.open_session()
+        except SessionError:
+            # A server allows only so many at a time (sshd_config: MaxSessions), and counts one
+            # until it has noticed that its program has ended, a moment after it has said so.
+            if not connection.ended:
+                raise
+            gevent.joinall(list(connection.ending))
+    connection.ended = False
+    return connection.open_session()
 
 
 def signature(first: str, positional: Sequence[str]) -> inspect.Signature:

@@ -11,7 +11,7 @@ from pssh.clients.base.files import remote, tree
 from pssh.clients.base.files.client import SFTPClient
 from pssh.clients.base.files.options import CopyOptions, Progress, Rate
 from pssh.clients.base.files.session import SFTPSession, open_session
-from pssh.clients.base.files.sftp_copy import SFTPCopy, named
+from pssh.clients.base.files.sftp_copy import IsADirectory, SFTPCopy, named
 from pssh.clients.base.threads import in_thread
 from pssh.sftp.names import encode_path
 
@@ -31,7 +31,9 @@ class FileAccess(ChannelAccess):
         :raises SFTPError: when the server offers no SFTP.
         :raises Timeout: when a step takes longer than the client's ``timeout``.
         """
-        return SFTPClient(self._sftp_session(), encoding, keep=self)
+        session = self._sftp_session()
+        session.wait_started()
+        return SFTPClient(session, encoding, keep=self)
 
     def _sftp_session(self) -> SFTPSession:
         seconds = self.config.timeout
@@ -128,14 +130,14 @@ class FileAccess(ChannelAccess):
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
         path, local = encode_path(remote_file, encoding), os.fspath(local_file)
 
+        name = os.fsdecode(path.rpartition(b"/")[2])
+
         def fetch(copy: SFTPCopy) -> None:
-            attributes = remote.stat(copy.session, path)
-            if attributes.is_dir:
+            try:
+                copy.get(path, local + name if local.endswith("/") else local)
+            except IsADirectory:
                 _check_recurse(remote_file, recurse)
                 tree.get_tree(copy, path, local)
-            else:
-                name = os.fsdecode(path.rpartition(b"/")[2])
-                copy.get(path, local + name if local.endswith("/") else local, known=attributes)
 
         with named(self.host, self.port, local):
             self._over_sftp(sftp, options, fetch)

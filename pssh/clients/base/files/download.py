@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.files.local import Target
-from pssh.clients.base.files.options import Meter, Rate
+from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.threads import outcome, pool
 from pssh.exceptions import SFTPError
@@ -26,7 +26,9 @@ _UNWRITTEN_MAX = 8 * 1024 * 1024
 _WRITE_SIZE = 1024 * 1024
 
 #: How many requests there are at first; each answer allows one more, as long as there is room.
-_REQUESTS_FIRST = 4
+#: Where it is not known how long the file is, most of them might be in vain.
+_REQUESTS_FIRST = 64
+_REQUESTS_FIRST_BLIND = 4
 
 
 class Download:
@@ -53,10 +55,12 @@ class Download:
         "_pending",
         "_pending_at",
         "_pending_size",
+        "_prefix",
         "_progress",
         "_rate",
         "_requests",
         "_session",
+        "_stopped",
         "_target",
         "_unwritten",
     )
@@ -76,7 +80,7 @@ class Download:
         self._target = target
         self._meter = meter
         self._rate = rate
-        self._allowed = _REQUESTS_FIRST
+        self._allowed = _REQUESTS_FIRST_BLIND
         self._requests = 0
         self._asked = 0
         #: What a server gave less of than was asked for: offset and length.
@@ -86,52 +90,67 @@ class Download:
         self._pending_size = 0
         self._unwritten = 0
         self._done = 0
+        self._prefix = Prefix(0)
         #: Where the file ends, as soon as the server has said so.
         self._end: int | None = None
         self._error: BaseException | None = None
+        self._stopped = False
         self._progress = Event()
 
-    def run(self, start: int, size: int | None) -> int:
+    def run(
+        self, start: int, size: int | None, when_asked: Callable[[], object] | None = None
+    ) -> int:
         """Fetch everything from an offset on.
 
         :param start: bytes that are there already.
         :param size: bytes of the file as the server tells; ``None`` where it does not, or tells
             0 for a file that it makes up when it is read: then it is read to its end.
+        :param when_asked: called when everything has been asked for.
         :returns: how many bytes the file has.
         :raises SFTPIOError: when the server cannot read.
         :raises OSError: when the local file cannot be written.
         :raises SFTPError: when the file has become shorter.
         """
         self._done = start
+        self._prefix = Prefix(start)
         self._meter.tell(start)
+        if size is not None:
+            self._allowed = _REQUESTS_FIRST
         try:
             self._ask_all(start, size)
+            if when_asked is not None:
+                when_asked()
+            while self._requests or self._again:
+                self._ask_again()
         finally:
+            # What comes now, after an error, nobody wants any more.
+            self._stopped = True
             # What is in the threads uses the local file.
             self._flush()
             self._settle()
         self._check()
-        self._meter.tell(self._done)
         if size is not None and self._end is not None and self._end < size:
             raise self._shorter()
         return size if size is not None else (self._end or 0)
 
     def _ask_all(self, start: int, size: int | None) -> None:
+        """Ask for everything once."""
         offset = start
-        while True:
+        while self._end is None and (size is None or offset < size):
             self._check()
-            if self._again:
-                self._ask(*self._again.popleft())
-            elif self._end is None and (size is None or offset < size):
-                length = self._rate.piece(self._session.read_size)
-                length = length if size is None else min(length, size - offset)
-                self._rate.pause(length)
-                self._ask(offset, length)
-                offset += length
-            elif self._requests:
-                self._wait()
-            else:
-                return
+            length = self._rate.piece(self._session.read_size)
+            length = length if size is None else min(length, size - offset)
+            self._rate.pause(length)
+            self._ask(offset, length)
+            offset += length
+
+    def _ask_again(self) -> None:
+        """Ask for what a server gave less of than it was asked for, or wait for what comes."""
+        self._check()
+        if self._again:
+            self._ask(*self._again.popleft())
+        else:
+            self._wait()
 
     def _ask(self, offset: int, length: int) -> None:
         """Ask for a part, as soon as there is room for it."""
@@ -148,10 +167,17 @@ class Download:
         )
         self._meter.tell(self._done)
 
+    @property
+    def whole_until(self) -> int:
+        """How many bytes from the beginning on are written, without a gap."""
+        return self._prefix.end
+
     # Replies: in the greenlet that reads for everybody
 
     def arrived(self, offset: int, data: memoryview) -> None:
         """A piece of a part has come."""
+        if self._stopped:
+            return
         if self._pending and self._pending_at + self._pending_size != offset:
             self._flush()
         if not self._pending:
@@ -199,11 +225,13 @@ class Download:
         parts, size, offset = self._pending, self._pending_size, self._pending_at
         self._pending, self._pending_size = [], 0
         written = pool("files").spawn(outcome, self._target.write, offset, _batches(parts))
-        written.rawlink(lambda result: self._written(size, result.value))
+        written.rawlink(lambda result: self._written(offset, size, result.value))
 
-    def _written(self, size: int, result: tuple[object, Exception | None]) -> None:
+    def _written(self, offset: int, size: int, result: tuple[object, Exception | None]) -> None:
         self._unwritten -= size
-        if result[1] is not None and self._error is None:
+        if result[1] is None:
+            self._prefix.add(offset, size)
+        elif self._error is None:
             self._error = result[1]
         self._progress.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from gevent.event import AsyncResult
 
 from pssh.clients.base.threads import in_thread
 from pssh.local_path import READ_FLAGS, WRITE_FLAGS
+from pssh.utils import logger
 
 #: What is read at once.
 BLOCK = 1024 * 1024
@@ -28,10 +30,12 @@ class Source:
     :param path: its path.
     """
 
-    __slots__ = ("_blocks", "_descriptor", "_reading", "path", "status")
+    __slots__ = ("_blocks", "_descriptor", "_reading", "path", "status", "users")
 
     def __init__(self, path: str) -> None:
         self.path = path
+        #: How many hosts it is being sent to.
+        self.users = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._reading: dict[int, AsyncResult] = {}
         self._descriptor, self.status = in_thread(_open_source, path)
@@ -67,7 +71,7 @@ class Source:
             del self._reading[number]
         reading.set(data)
         self._blocks[number] = data
-        while len(self._blocks) > _BLOCKS_KEPT:
+        while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
             self._blocks.popitem(last=False)
         return data
 
@@ -89,23 +93,13 @@ class Source:
             os.close(self._descriptor)
 
 
-class _Shared:
-    """A source, and how many use it."""
-
-    __slots__ = ("source", "users")
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.users = 0
-
-
 class Sources:
     """The local files that the hosts of a client are being sent at the moment."""
 
     __slots__ = ("_open",)
 
     def __init__(self) -> None:
-        self._open: dict[str, _Shared] = {}
+        self._open: dict[str, Source] = {}
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Source]:
@@ -114,23 +108,21 @@ class Sources:
         :param path: its path.
         :raises OSError: when it cannot be read.
         """
-        shared = self._open.get(path)
-        if shared is None:
-            source = Source(path)
+        source = self._open.get(path)
+        if source is None:
+            made = Source(path)
             # Opening takes its time: another host may have been faster.
-            shared = self._open.get(path)
-            if shared is None:
-                shared = self._open[path] = _Shared(source)
-            else:
-                source.close()
-        shared.users += 1
+            source = self._open.setdefault(path, made)
+            if source is not made:
+                made.close()
+        source.users += 1
         try:
-            yield shared.source
+            yield source
         finally:
-            shared.users -= 1
-            if not shared.users:
+            source.users -= 1
+            if not source.users:
                 del self._open[path]
-                shared.source.close()
+                source.close()
 
 
 def _open_source(path: str) -> tuple[int, os.stat_result]:
@@ -138,7 +130,7 @@ def _open_source(path: str) -> tuple[int, os.stat_result]:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{path} is not a regular file")
+            raise OSError(errno.EINVAL, "It is not a regular file", path)
     except BaseException:
         os.close(descriptor)
         raise
@@ -193,15 +185,33 @@ class Target:
 
     def _finish(self, size: int, mode: int | None, times: tuple[int, int] | None) -> None:
         descriptor = self._descriptor
+        # A device stays as it is.
         if stat.S_ISREG(self.status.st_mode):
             os.ftruncate(descriptor, size)
-        if mode is not None:
-            os.fchmod(descriptor, mode)
-        if times is not None:
-            os.utime(descriptor, ns=times)
+            if mode is not None:
+                self._set_mode(mode, must=times is not None)
+            if times is not None:
+                os.utime(descriptor, ns=times)
         self._descriptor = -1
         # A network file system may tell only now that there was no room.
         os.close(descriptor)
+
+    def _set_mode(self, mode: int, *, must: bool) -> None:
+        try:
+            os.fchmod(self._descriptor, mode)
+        except PermissionError as ex:
+            # A file of somebody else's that we may write: its mode is not ours to change.
+            if must:
+                raise
+            logger.warning("The mode of %s stays as it is: %s", self.path, ex.strerror)
+
+    def keep_only(self, size: int) -> None:
+        """Cut off what is behind a gap.
+
+        :param size: how many bytes are without one.
+        """
+        if stat.S_ISREG(self.status.st_mode):
+            in_thread(os.ftruncate, self._descriptor, size)
 
     def close(self) -> None:
         """Close the file as it is."""
@@ -220,7 +230,8 @@ def _open_target(
     existed = os.path.lexists(path)
     flags = WRITE_FLAGS & ~os.O_NOFOLLOW if follow else WRITE_FLAGS
     # Nobody else may read it before it has its own permissions.
-    descriptor = os.open(path, flags, mode & 0o600 or 0o600)
+    # And we ourselves may have to go on with it.
+    descriptor = os.open(path, flags, mode & 0o700 | 0o600)
     try:
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode) and not keep:

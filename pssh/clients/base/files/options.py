@@ -86,7 +86,31 @@ class Meter:
         self.total = total
 
     def tell(self, done: int) -> None:
-        """Tell that so many bytes are done."""
-        if self._progress is not None and done != self._told:
+        """Tell that so many bytes are done. That it is all :meth:`finish` tells."""
+        if self._progress is not None and done != self._told and (not done or done < self.total):
             self._told = done
-            self._progress(self._host, self._path, done, max(done, self.total))
+            self._progress(self._host, self._path, done, self.total)
+
+    def finish(self, done: int) -> None:
+        """Tell that the copy is there, with so many bytes."""
+        if self._progress is not None and (done or self._told):
+            self._progress(self._host, self._path, done, done)
+
+
+class Prefix:
+    """Knows how far a file is without gaps, when its parts come in any order.
+
+    :param start: bytes that are there already.
+    """
+
+    __slots__ = ("_beyond", "end")
+
+    def __init__(self, start: int) -> None:
+        self.end = start
+        self._beyond: dict[int, int] = {}
+
+    def add(self, offset: int, size: int) -> None:
+        """A part is there."""
+        self._beyond[offset] = size
+        while self.end in self._beyond:
+            self.end += self._beyond.pop(self.end)

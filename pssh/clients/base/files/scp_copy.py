@@ -79,8 +79,11 @@ class Copy:
         return said
 
     def succeeds(self, command: bytes) -> bool:
-        """Whether a command on the host succeeds."""
-        program = self.start(command)
+        """Whether a command on the host succeeds; not where the host runs scp and nothing else."""
+        try:
+            program = self.start(command)
+        except SessionError:
+            return False
         answer(program)
         return program.succeeded
 

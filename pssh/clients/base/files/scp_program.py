@@ -76,7 +76,7 @@ class Program:
         """
         connection, channel = self._connection, self._channel
         view = memoryview(data)[:WRITE_SIZE]
-        received = -1
+        taken = -1
         with self._deadline():
             while True:
                 try:
@@ -92,9 +92,9 @@ class Program:
                     return 0
                 # Reading may have taken the word that the program takes more, which no socket
                 # would wake us for.
-                if received == connection.bytes_received():
+                if taken == self._taken():
                     connection.wait()
-                received = connection.bytes_received()
+                taken = self._taken()
 
     def read(self, size: int = READ_SIZE) -> bytes:
         """Return the next bytes of the program's standard output; none at its end.
@@ -117,7 +117,7 @@ class Program:
     def _read_now(self, size: int) -> bytes | None:
         """Return what has come; ``None`` for nothing."""
         connection, channel = self._connection, self._channel
-        received = -1
+        taken = -1
         while True:
             data = connection.attempt(channel.read, STDOUT, size)
             if data is not WOULD_BLOCK:
@@ -132,9 +132,18 @@ class Program:
                 gevent.sleep(0)
             # That may have taken something for standard output, which no socket would wake
             # us for.
-            elif received == connection.bytes_received():
+            elif taken == self._taken():
                 return None
+            taken = self._taken()
+
+    def _taken(self) -> int:
+        """Count the bytes that the library has taken from the socket."""
+        connection = self._connection
+        while True:
             received = connection.bytes_received()
+            taken = received - connection.bytes_unread()
+            if received == connection.bytes_received():
+                return taken
 
     def _hear(self) -> bool:
         """Take what has come on standard error; whether that was anything."""

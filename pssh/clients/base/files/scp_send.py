@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import NoReturn
 
+from pssh.clients.base.files import scp_shell as shell
 from pssh.clients.base.files.local import Source as LocalFile
 from pssh.clients.base.files.options import Meter
 from pssh.clients.base.files.scp_copy import Copy, content
 from pssh.clients.base.files.scp_program import Program
-from pssh.exceptions import SCPError
+from pssh.exceptions import SCPError, SessionError
 from pssh.scp.record import Times
 from pssh.scp.source import Reply, Source, Step
 from pssh.sftp.names import printable
@@ -182,3 +184,110 @@ class Sender:
         except SCPError as ex:
             raise self._program.error(ex) from ex
         raise SCPError("the remote scp ended too early: %s", self._program.reason())
+
+
+def attempt(
+    copy: Copy,
+    command: bytes,
+    directory: bytes,
+    work: Callable[[Sender], None],
+    tidy: Callable[[Sender, BaseException], None],
+) -> None:
+    """Have something sent; again, once a directory has been made for it, where one is missing.
+
+    :param copy: what the copy is asked for.
+    :param command: starts the remote scp.
+    :param directory: the directory; empty where none can be missing.
+    :param work: sends.
+    :param tidy: removes what is left after a failure.
+    """
+    refusal = _try(copy, command, work, tidy, again=bool(directory))
+    if refusal is None:
+        return
+    try:
+        _try(copy, shell.in_new_directory(directory, command), work, tidy, again=False)
+    except SessionError as ex:
+        # The host runs scp and nothing else.
+        raise refusal from ex
+
+
+def _try(
+    copy: Copy,
+    command: bytes,
+    work: Callable[[Sender], None],
+    tidy: Callable[[Sender, BaseException], None],
+    *,
+    again: bool,
+) -> SCPError | None:
+    """Have something sent; return the error that a missing directory may be the reason of."""
+    program = copy.start(command)
+    sender = Sender(copy, program)
+    try:
+        work(sender)
+        sender.finish()
+    except BaseException as ex:
+        program.close(ex)
+        if again and isinstance(ex, SCPError) and not sender.begun and _is_missing(ex):
+            return ex
+        tidy(sender, ex)
+        raise
+    return None
+
+
+def _is_missing(error: SCPError) -> bool:
+    # SCP has no codes for errors. All servers say it in the words of the C library.
+    return "no such file or directory" in str(error).lower()
+
+
+def is_special(status: os.stat_result) -> bool:
+    """Whether the remote scp may lose bits of a file's mode.
+
+    It sets these bits before it writes, and writing clears them unless it runs as root.
+    """
+    return bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID))
+
+
+class Unfinished:
+    """Files that are there and want something more.
+
+    :param copy: what the copy is asked for.
+    """
+
+    __slots__ = ("_copy", "_modes", "_renamed")
+
+    def __init__(self, copy: Copy) -> None:
+        self._copy = copy
+        self._modes: list[tuple[bytes, int]] = []
+        self._renamed: list[tuple[bytes, bytes]] = []
+
+    def add(self, written: bytes, path: bytes, status: os.stat_result) -> None:
+        """Note a file.
+
+        :param written: the path that it has.
+        :param path: the path that it is to have.
+        :param status: its mode.
+        """
+        if is_special(status):
+            self._modes.append((written, stat.S_IMODE(status.st_mode)))
+        if written != path:
+            self._renamed.append((written, path))
+
+    def __len__(self) -> int:
+        return len(self._modes) + len(self._renamed)
+
+    def finish(self) -> None:
+        """Set modes and rename."""
+        for command in shell.set_modes(self._modes):
+            try:
+                self._copy.ask(command)
+            except SCPError as ex:
+                # What is in the file is all there.
+                logger.warning("Host %s: %s", self._copy.client.host, ex)
+        self._modes.clear()
+        for command in shell.move(self._renamed):
+            self._copy.ask(command)
+        self._renamed.clear()
+
+    def tidy(self, error: BaseException) -> None:
+        """Remove what has not got its name."""
+        self._copy.tidy(shell.remove_all(written for written, _ in self._renamed), error)

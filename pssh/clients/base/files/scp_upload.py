@@ -9,7 +9,7 @@ from typing import Final
 
 from pssh.clients.base.files import scp_shell as shell
 from pssh.clients.base.files.local import Source
-from pssh.clients.base.files.scp_copy import Copy, beside, content, join, parent_of
+from pssh.clients.base.files.scp_copy import Copy, beside, join, parent_of
 from pssh.clients.base.files.scp_entries import (
     SMALL,
     LocalEntry,
@@ -17,12 +17,11 @@ from pssh.clients.base.files.scp_entries import (
     read_small,
     together,
 )
-from pssh.clients.base.files.scp_send import Sender
+from pssh.clients.base.files.scp_resume import append, is_complete, look, resume
+from pssh.clients.base.files.scp_send import Sender, Unfinished, attempt, is_special
 from pssh.clients.base.threads import in_thread
-from pssh.exceptions import SCPError
 from pssh.scp.command import send_command
-from pssh.scp.record import Times, file_record
-from pssh.utils import logger
+from pssh.scp.record import file_record
 
 #: Files of a directory that wait for their modes and names.
 _UNFINISHED_MAX: Final = 256
@@ -40,8 +39,8 @@ def send_file(copy: Copy, local: str, path: bytes) -> None:
     file_record(name, 0, 0)
     with copy.sources.open(local) as source:
         if copy.options.resume:
-            _resume(copy, source, path, name)
-        elif copy.options.atomic or _is_special(source.status):
+            resume(copy, source, path, name)
+        elif copy.options.atomic or is_special(source.status):
             _send_and_finish(copy, source, path, name)
         else:
             _send(copy, source, path, name, path)
@@ -53,7 +52,7 @@ def _send_and_finish(copy: Copy, source: Source, path: bytes, name: bytes) -> No
         path = join(path, name)
     written = beside(path) if copy.options.atomic else path
     _send(copy, source, written, name, path)
-    unfinished = _Unfinished(copy)
+    unfinished = Unfinished(copy)
     unfinished.add(written, path, source.status)
     try:
         unfinished.finish()
@@ -62,174 +61,20 @@ def _send_and_finish(copy: Copy, source: Source, path: bytes, name: bytes) -> No
         raise
 
 
-def _is_special(status: os.stat_result) -> bool:
-    """Whether the remote scp may lose bits of the mode.
-
-    It sets these bits before it writes, and writing clears them unless it runs as root.
-    """
-    return bool(status.st_mode & (stat.S_ISUID | stat.S_ISGID))
-
-
-class _Unfinished:
-    """Files that are there and want something more.
-
-    :param copy: what the copy is asked for.
-    """
-
-    __slots__ = ("_copy", "_modes", "_renamed")
-
-    def __init__(self, copy: Copy) -> None:
-        self._copy = copy
-        self._modes: list[tuple[bytes, int]] = []
-        self._renamed: list[tuple[bytes, bytes]] = []
-
-    def add(self, written: bytes, path: bytes, status: os.stat_result) -> None:
-        """Note a file.
-
-        :param written: the path that it has.
-        :param path: the path that it is to have.
-        :param status: its mode.
-        """
-        if _is_special(status):
-            self._modes.append((written, stat.S_IMODE(status.st_mode)))
-        if written != path:
-            self._renamed.append((written, path))
-
-    def __len__(self) -> int:
-        return len(self._modes) + len(self._renamed)
-
-    def finish(self) -> None:
-        """Set modes and rename."""
-        for command in shell.set_modes(self._modes):
-            try:
-                self._copy.ask(command)
-            except SCPError as ex:
-                # What is in the file is all there.
-                logger.warning("Host %s: %s", self._copy.client.host, ex)
-        self._modes.clear()
-        for command in shell.move(self._renamed):
-            self._copy.ask(command)
-        self._renamed.clear()
-
-    def tidy(self, error: BaseException) -> None:
-        """Remove what has not got its name."""
-        self._copy.tidy(shell.remove_all(written for written, _ in self._renamed), error)
-
-
 def _send(copy: Copy, source: Source, written: bytes, name: bytes, path: bytes) -> None:
     """Send a file to the path that is written, for one that it may have later."""
     directory = written.endswith(b"/")
     command = send_command(written, preserve=True, directory=directory)
-    parent = written if directory else parent_of(written)
-    if not _try(copy, command, source, written, name, path, again=bool(parent)):
-        command = shell.in_new_directory(parent, command)
-        _try(copy, command, source, written, name, path, again=False)
+    told = join(path, name) if path.endswith(b"/") else path
 
+    def work(sender: Sender) -> None:
+        sender.file(name, told, source)
 
-def _try(
-    copy: Copy,
-    command: bytes,
-    source: Source,
-    written: bytes,
-    name: bytes,
-    path: bytes,
-    *,
-    again: bool,
-) -> bool:
-    """Send a file; false where it may go well again, once its directory has been made."""
-    program = copy.start(command)
-    sender = Sender(copy, program)
-    try:
-        sender.file(name, join(path, name) if path.endswith(b"/") else path, source)
-        sender.finish()
-    except BaseException as ex:
-        program.close(ex)
-        if again and not sender.begun and _lacks_directory(ex):
-            return False
+    def tidy(sender: Sender, error: BaseException) -> None:
         if sender.partial is not None or (sender.begun and written != path):
-            copy.tidy([shell.remove(written, name)], ex)
-        raise
-    return True
+            copy.tidy([shell.remove(written, name)], error)
 
-
-def _lacks_directory(error: BaseException) -> bool:
-    # SCP has no codes for errors. All servers say it in the words of the C library.
-    return isinstance(error, SCPError) and "no such file or directory" in str(error).lower()
-
-
-# Going on after an earlier copy
-
-
-def _resume(copy: Copy, source: Source, path: bytes, name: bytes) -> None:
-    in_directory = path.endswith(b"/")
-    path = join(path, name) if in_directory else path
-    there = _look(copy, [_wanted(copy, path, source.status)])[0]
-    if there == b"directory" and not in_directory:
-        path = join(path, name)
-        there = _look(copy, [_wanted(copy, path, source.status)])[0]
-    if not _is_complete(copy, path, source.status, there):
-        _append(copy, source, path, there)
-
-
-def _wanted(copy: Copy, path: bytes, status: os.stat_result) -> shell.Wanted:
-    times = Times(status.st_mtime_ns, status.st_atime_ns)
-    mode = stat.S_IMODE(status.st_mode)
-    return shell.Wanted(path, status.st_size, mode, times if copy.options.preserve_times else None)
-
-
-def _look(copy: Copy, files: Sequence[shell.Wanted]) -> list[bytes]:
-    """Ask how much of each file there is; see :func:`pssh.clients.base.files.scp_shell.look`."""
-    found: list[bytes] = []
-    for batch in shell.look_batches(files):
-        words = copy.ask(shell.look(batch)).split()
-        if len(words) != len(batch):
-            raise SCPError("the remote shell did not say how much there is of each file")
-        found += words
-    return found
-
-
-def _is_complete(copy: Copy, path: bytes, status: os.stat_result, there: bytes) -> bool:
-    """Whether a file is there whole; its mode and times are set then."""
-    if there in (b"directory", b"other"):
-        what = "a directory" if there == b"directory" else "no regular file"
-        raise SCPError("%s is %s there", copy.shown(path), what)
-    if there != b"%d" % status.st_size:
-        return False
-    copy.meter(path, status.st_size).tell(status.st_size)
-    return True
-
-
-def _append(copy: Copy, source: Source, path: bytes, there: bytes) -> None:
-    """Send what is missing of a file; all where what is there is not its begin."""
-    start = int(there) if there.isdigit() and int(there) <= source.size else 0
-    meter = copy.meter(path, source.size)
-    command = shell.append(_wanted(copy, path, source.status), start)
-    parent = parent_of(path)
-    if there == b"missing" and parent:
-        command = shell.in_new_directory(parent, command)
-    program = copy.start(command)
-
-    def write(data: memoryview) -> None:
-        while data:
-            count = program.write(data)
-            data = data[count:]
-            if not count:
-                # It has nothing to say while it takes what it is sent.
-                program.end()
-                raise SCPError("%s", program.reason())
-
-    try:
-        content(source, start, copy.rate, meter, write)
-        program.end()
-    except BaseException as ex:
-        program.close(ex)
-        raise
-    if not program.succeeded:
-        raise SCPError("%s", program.reason())
-    meter.tell(source.size)
-
-
-# What is in a directory
+    attempt(copy, command, written if directory else parent_of(written), work, tidy)
 
 
 def send_directory(copy: Copy, local: str, path: bytes) -> None:
@@ -239,42 +84,43 @@ def send_directory(copy: Copy, local: str, path: bytes) -> None:
     :param local: its path.
     :param path: the remote path.
     """
-    real = in_thread(os.path.realpath, local)
+    above = (in_thread(os.path.realpath, local),)
     command = send_command(path, recursive=True, preserve=True, directory=True)
-    program = copy.start(shell.in_new_directory(path, command))
-    walk = _Walk(copy, Sender(copy, program))
-    try:
-        walk.contents(local, path, (real,))
-        walk.finish()
-    except BaseException as ex:
-        program.close(ex)
-        walk.tidy(ex)
-        raise
+    walk = _Walk(copy)
+    attempt(copy, command, path, lambda sender: walk.send(sender, local, path, above), walk.tidy)
+    walk.lock()
 
 
 class _Walk:
     """Sends what is in directories.
 
     :param copy: what the copy is asked for.
-    :param sender: sends.
     """
 
     __slots__ = ("_copy", "_locked", "_sender", "_unfinished")
 
-    def __init__(self, copy: Copy, sender: Sender) -> None:
+    _sender: Sender
+
+    def __init__(self, copy: Copy) -> None:
         self._copy = copy
-        self._unfinished = _Unfinished(copy)
+        self._unfinished = Unfinished(copy)
         #: Directories that are to get modes with which nothing can be put into them.
         self._locked: list[tuple[bytes, int]] = []
-        self._sender = sender
 
-    def contents(self, local: str, path: bytes, above: Sequence[str]) -> None:
-        """Send what is in a directory, once the host has entered it.
+    def send(self, sender: Sender, local: str, path: bytes, above: Sequence[str]) -> None:
+        """Send what is in a directory to one that the host has entered, or is about to.
 
-        :param local: its path.
+        :param sender: sends.
+        :param local: the local path.
         :param path: the remote path.
         :param above: the directories that are open, without links; this one is the last.
         """
+        self._sender = sender
+        self._unfinished = Unfinished(self._copy)
+        self._locked.clear()
+        self._contents(local, path, above)
+
+    def _contents(self, local: str, path: bytes, above: Sequence[str]) -> None:
         listing = in_thread(list_directory, local, above)
         files = listing.files
         if self._copy.options.resume:
@@ -293,12 +139,11 @@ class _Walk:
                 # scp gives the mode to a directory that exists before it puts anything into it.
                 self._locked.append((there, mode))
             self._sender.directory(entry.name, there, mode | stat.S_IRWXU, entry.status)
-            self.contents(entry.path, there, (*above, entry.real))
+            self._contents(entry.path, there, (*above, entry.real))
             self._sender.end_directory()
 
-    def finish(self) -> None:
-        """Wait until the host has everything."""
-        self._sender.finish()
+    def lock(self) -> None:
+        """Give directories the modes with which nothing can be put into them."""
         for command in shell.set_modes(reversed(self._locked)):
             self._copy.ask(command)
 
@@ -326,25 +171,24 @@ class _Walk:
         """Complete the files that are there in part, and return those that are not at all."""
         copy, missing = self._copy, []
         paths = [join(path, file.name) for file in files]
-        wanted = [
-            _wanted(copy, there, file.status) for there, file in zip(paths, files, strict=True)
-        ]
-        for file, there, found in zip(files, paths, _look(copy, wanted), strict=True):
-            if _is_complete(copy, there, file.status, found):
+        found = look(copy, [(at, file.status) for at, file in zip(paths, files, strict=True)])
+        for file, at, there in zip(files, paths, found, strict=True):
+            if is_complete(copy, at, file.status, there):
                 continue
-            if found in (b"missing", b"0"):
+            if there in (b"missing", b"0"):
                 missing.append(file)
                 continue
             with copy.sources.open(file.path) as source:
-                _append(copy, source, there, found)
+                append(copy, source, at, there)
         return missing
 
-    def tidy(self, error: BaseException) -> None:
+    def tidy(self, sender: Sender, error: BaseException) -> None:
         """Leave nothing that is no whole file, where it cannot be of use.
 
+        :param sender: has sent.
         :param error: why the copy has failed.
         """
-        copy, partial = self._copy, self._sender.partial
+        copy, partial = self._copy, sender.partial
         if copy.options.atomic:
             self._unfinished.tidy(error)
         elif partial is not None and not copy.options.resume:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import gevent
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 from gevent.lock import BoundedSemaphore
 
 from pssh.clients.base.connection import Connection
@@ -29,6 +30,12 @@ Waiter = Callable[[Reply | BaseException], object]
 #: From 128 KiB on, the C library would ask the system for the memory of each read.
 _READ_SIZE = 128 * 1024 - 64
 _WRITE_SIZE = 256 * 1024
+
+#: How much is read before others have their turn.
+_TURN = 512 * 1024
+
+#: Seconds that a server's program has to end by itself.
+_ENDING_MAX = 10.0
 
 #: A payload up to this is sent together with what stands before it.
 _JOIN_MAX = 48 * 1024
@@ -56,6 +63,7 @@ class SFTPSession:
         "_reader",
         "_said",
         "_sending",
+        "_told",
         "host",
         "port",
         "timeout",
@@ -71,26 +79,46 @@ class SFTPSession:
         self._sending = BoundedSemaphore(1)
         self._error: BaseException | None = None
         self._said = b""
+        self._told = Event()
         self._reader: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        """Agree on the version, and ask for the server's limits.
+        """Begin. What is asked next need not wait for the server's version.
 
-        :raises SFTPError: when the server speaks something else.
+        :raises SFTPError: when the session ends at once.
         """
         self._reader = gevent.spawn(self._read)
-        told: AsyncResult = AsyncResult()
-        with Deadline(self.timeout, self.host, self.port, "start SFTP"):
-            self._write(self._exchange.start(_setter(told)))
-            _get(told)
-        if self.supports(constants.LIMITS):
-            # Nobody waits for it: until it is answered, the limits that every server has hold.
+        with self._sending:
+            self._write(self._exchange.start(self._version_told))
+
+    def _version_told(self, reply: Reply | BaseException) -> None:
+        self._told.set()
+        if self._exchange.supports(constants.LIMITS):
+            # Who reads must not write. Nobody waits for the answer: until it is there, the
+            # limits that every server has hold.
+            gevent.spawn_raw(self._ask_limits)
+
+    def _ask_limits(self) -> None:
+        with contextlib.suppress(PSSHError):
             self.submit(requests.limits(), _ignore)
+
+    def wait_started(self) -> None:
+        """Wait until the server has told its version.
+
+        :raises SFTPError: when it speaks something else.
+        """
+        with Deadline(self.timeout, self.host, self.port, "start SFTP"):
+            self._told.wait()
+        self._check()
 
     # What the server can do
 
     def supports(self, extension: bytes) -> bool:
-        """Whether the server has an extension of the protocol."""
+        """Whether the server has an extension of the protocol.
+
+        :raises SFTPError: when it speaks something else.
+        """
+        self.wait_started()
         return self._exchange.supports(extension)
 
     @property
@@ -196,8 +224,13 @@ class SFTPSession:
 
     def _read(self) -> None:
         connection, channel, exchange = self._connection, self._channel, self._exchange
+        taken = 0
         try:
-            while True:
+            while self._error is None:
+                if taken > _TURN:
+                    # The others have their turn, however much comes.
+                    taken = 0
+                    gevent.sleep(0)
                 data = connection.attempt(channel.read, STDOUT, _READ_SIZE)
                 if data is WOULD_BLOCK:
                     if channel.has_arrived():
@@ -209,6 +242,7 @@ class SFTPSession:
                     self._read_stderr()
                     self._fail(self._ended())
                     return
+                taken += len(data)
                 for waiter, reply in exchange.receive(data):
                     waiter(reply)
         except PSSHError as ex:
@@ -277,7 +311,7 @@ class SFTPSession:
         self._connection.wake()
 
     def close(self) -> None:
-        """End the session. Requests that wait for an answer fail."""
+        """End the session, without waiting for the server. Requests without an answer fail."""
         if self._error is None:
             self._fail(
                 SFTPError(
@@ -288,18 +322,33 @@ class SFTPSession:
                     port=self.port,
                 )
             )
-        if self._reader is not None:
-            self._reader.kill(block=False)
 
     def _release(self) -> None:
-        """Give the channel back, in the greenlet that has read from it."""
+        """Bring the channel to its end, in the greenlet that has read from it.
+
+        A server counts a session until its program has ended (sshd_config: MaxSessions).
+        """
+        connection, channel = self._connection, self._channel
+        connection.ending.add(gevent.getcurrent())
+        connection.ended = True
         try:
-            if self._connection.alive:
-                self._connection.attempt(self._channel.close)
+            with gevent.Timeout(_ENDING_MAX, False):
+                if connection.alive:
+                    connection.call(channel.send_eof)
+                while connection.alive and not channel.at_eof():
+                    if all(
+                        connection.attempt(channel.read, stream, _READ_SIZE) is WOULD_BLOCK
+                        for stream in (STDOUT, STDERR)
+                    ):
+                        connection.wait()
+                if connection.alive:
+                    connection.call(channel.wait_closed)
+            if connection.alive:
+                connection.attempt(channel.close)
         except PSSHError:
             pass
         finally:
-            self._connection.release(self._channel)
+            connection.release(channel)
 
 
 def open_session(connection: Connection, channel: Channel, timeout: float | None) -> SFTPSession:

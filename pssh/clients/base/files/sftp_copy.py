@@ -9,6 +9,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gevent.event import AsyncResult
+
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.download import Download
 from pssh.clients.base.files.local import Source, Sources, Target
@@ -25,6 +27,7 @@ from pssh.exceptions import (
     SFTPNoSuchFileError,
     SFTPPermissionDeniedError,
 )
+from pssh.local_path import describe
 from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
 from pssh.sftp.names import decode_name, printable
@@ -32,6 +35,10 @@ from pssh.sftp.replies import FileAttributes, Handle, Status
 from pssh.utils import logger
 
 _WRITE = constants.SSH_FXF_WRITE | constants.SSH_FXF_CREAT
+
+
+class IsADirectory(Exception):
+    """What was to be fetched as a file is a directory."""
 
 
 @dataclass(slots=True)
@@ -62,63 +69,89 @@ class SFTPCopy:
         """
         with self._explained(path), self.sources.open(local) as source:
             written = _beside(path) if self.options.atomic else path
-            handle = self._open_for_writing(written, source)
+            opened = self._open_for_writing(written, source)
             try:
-                self._send(source, handle, written, path)
+                self._send(source, opened, written, path)
                 if self.options.atomic:
                     self._rename(written, path)
-            except BaseException:
-                self._give_up(written)
+            except BaseException as ex:
+                self._give_up(written, wait=isinstance(ex, Exception))
                 raise
 
-    def _open_for_writing(self, path: bytes, source: Source) -> bytes:
+    def _open_for_writing(self, path: bytes, source: Source) -> tuple[bytes, Attributes]:
+        """Open a file, and look at what that has opened; no round trip more than opening."""
         flags = _WRITE if self.options.resume else _WRITE | constants.SSH_FXF_TRUNC
-        mode = stat.S_IMODE(source.status.st_mode)
-        request = requests.open_file(path, flags, Attributes(permissions=mode))
-        try:
-            return self.session.request(request, Handle, "open", path).handle
-        except SFTPNoSuchFileError:
-            parent = remote.parent_of(path)
-            if not parent:
-                raise
-            remote.make_directories(self.session, parent)
-            return self.session.request(request, Handle, "open", path).handle
-        except SFTPIOError:
-            there = False
-            with contextlib.suppress(SFTPIOError):
-                there = remote.is_directory(self.session, path)
-            if there:
-                # Servers only say that it failed.
-                raise self._is_directory(path) from None
-            raise
-
-    def _send(self, source: Source, handle: bytes, written: bytes, path: bytes) -> None:
+        # Until it is whole, it has to be one that we can write to.
+        mode = stat.S_IMODE(source.status.st_mode) | stat.S_IWUSR
         session = self.session
+        opening = session.ask(requests.open_file(path, flags, Attributes(permissions=mode)))
+        looked = session.ask(requests.stat(path))
+        opened = session.wait_for(opening, "open a file")
+        there = session.wait_for(looked, "look at a file")
+        attributes = there.attributes if isinstance(there, FileAttributes) else Attributes()
+        if isinstance(opened, Handle):
+            return opened.handle, attributes
+        assert isinstance(opened, Status)
+        error = session.refusal(opened, "open", path)
+        if attributes.is_dir:
+            # Servers only say that it failed.
+            raise self._no_file(path, "is a directory") from error
+        parent = remote.parent_of(path)
+        if not isinstance(error, SFTPNoSuchFileError) or not parent:
+            raise error
+        remote.make_directories(session, parent)
+        request = requests.open_file(path, flags, Attributes(permissions=mode))
+        return session.request(request, Handle, "open", path).handle, Attributes()
+
+    def _send(
+        self, source: Source, opened: tuple[bytes, Attributes], written: bytes, path: bytes
+    ) -> None:
+        session, (handle, there) = self.session, opened
         meter = self._meter(path, source.size)
         upload = Upload(session, handle, written, source, meter, self.rate)
         closed = False
         try:
-            upload.send(self._bytes_there(handle, written, source.size))
+            upload.send(self._bytes_there(handle, there, written, source.size))
             # In the order in which they are sent: nobody has to wait in between.
-            attributes = session.ask(requests.fsetstat(handle, self._attributes(source.status)))
+            attributes = None
+            if there.file_type is None or there.is_file:
+                attributes = session.ask(requests.fsetstat(handle, self._attributes(source.status)))
             ending = session.ask(requests.close(handle))
             closed = True
             upload.finish()
-            self._check_attributes(session.wait_for(attributes, "set the attributes"), written)
+            if attributes is not None:
+                self._check_attributes(session.wait_for(attributes, "set the attributes"), written)
             _check(session, session.wait_for(ending, "close a file"), "close", written)
-            meter.tell(source.size)
+            meter.finish(source.size)
+        except Exception:
+            if self.options.resume:
+                self._keep_only(upload, handle if not closed else None, written)
+            raise
         finally:
             if not closed and session.alive:
                 session.ask(requests.close(handle))
 
-    def _bytes_there(self, handle: bytes, path: bytes, size: int) -> int:
+    def _keep_only(self, upload: Upload, handle: bytes | None, path: bytes) -> None:
+        """Cut off what is behind a gap: the next copy goes on where this one ends."""
+        session = self.session
+        upload.settle()
+        shorter = Attributes(size=upload.whole_until)
+        if not session.alive:
+            return
+        with contextlib.suppress(PSSHError):
+            if handle is not None:
+                answer = session.ask(requests.fsetstat(handle, shorter))
+            else:
+                answer = session.ask(requests.setstat(path, shorter))
+            session.wait_for(answer, "shorten a file")
+
+    def _bytes_there(self, handle: bytes, there: Attributes, path: bytes, size: int) -> int:
         """Return how many bytes of an earlier copy can stay."""
         if not self.options.resume:
             return 0
-        request = requests.fstat(handle)
-        there = self.session.request(request, FileAttributes, "look at", path).attributes.size or 0
-        if there <= size:
-            return there
+        count = there.size or 0
+        if count <= size:
+            return count
         # It is not the beginning of this file.
         request = requests.fsetstat(handle, Attributes(size=0))
         self.session.request(request, Status, "empty", path)
@@ -151,11 +184,13 @@ class SFTPCopy:
             request = requests.rename(old, new)
         session.request(request, Status, "rename", old, target=new)
 
-    def _give_up(self, path: bytes) -> None:
+    def _give_up(self, path: bytes, *, wait: bool) -> None:
         """Leave nothing behind that looks like the file, unless it can be of use."""
         if not self.options.resume and self.session.alive:
             with contextlib.suppress(PSSHError):
-                self.session.ask(requests.remove(path))
+                answer = self.session.ask(requests.remove(path))
+                if wait:
+                    self.session.wait_for(answer, "remove a file")
 
     # From the server
 
@@ -168,6 +203,7 @@ class SFTPCopy:
         :param local: the local one; directories that are missing there are made.
         :param follow: whether the local path may be a symbolic link to what is written.
         :param known: its attributes, where they are known.
+        :raises IsADirectory: when it is one.
         :raises SFTPIOError: when the server cannot read it.
         :raises OSError: when it cannot be written.
         :raises SFTPError: when it changes meanwhile, or the session ends.
@@ -177,23 +213,21 @@ class SFTPCopy:
 
     def _get(self, path: bytes, local: str, follow: bool, known: Attributes | None) -> None:
         session = self.session
-        looked = session.ask(requests.stat(path)) if known is None else None
-        request = requests.open_file(path, constants.SSH_FXF_READ)
-        handle = session.request(request, Handle, "open", path).handle
+        if known is None:
+            known = remote.stat(session, path)
+        if known.is_dir:
+            raise IsADirectory
+        if known.file_type is not None and not known.is_file:
+            # A server waits for somebody to write to a pipe, and does nothing else meanwhile.
+            raise self._no_file(path, f"is {describe(known.permissions or 0)}")
+        opened = session.request(
+            requests.open_file(path, constants.SSH_FXF_READ), Handle, "open", path
+        )
         try:
-            if looked is not None:
-                reply = session.wait_for(looked, "look at a file")
-                if not isinstance(reply, FileAttributes):
-                    assert isinstance(reply, Status)
-                    raise session.refusal(reply, "look at", path)
-                known = reply.attributes
-            assert known is not None
-            if known.is_dir:
-                raise self._is_directory(path)
-            self._fetch(handle, path, known, local, follow)
+            self._fetch(opened.handle, path, known, local, follow)
         finally:
             if session.alive:
-                session.ask(requests.close(handle))
+                session.ask(requests.close(opened.handle))
 
     def _fetch(
         self, handle: bytes, path: bytes, known: Attributes, local: str, follow: bool
@@ -202,13 +236,15 @@ class SFTPCopy:
         in_thread(_make_parents, written)
         mode = known.mode if known.mode is not None else 0o666
         target = Target(written, mode, keep=self.options.resume, follow=follow)
+        meter = self._meter(path, known.size or 0)
         complete = False
         try:
-            size = self._receive(handle, path, known, target)
+            size = self._receive(handle, path, known, target, meter)
             times = None
             if self.options.preserve_times and known.mtime is not None:
                 times = ((known.atime or known.mtime) * 10**9, known.mtime * 10**9)
             target.finish(size, known.mode, times)
+            meter.finish(size)
             if self.options.atomic:
                 in_thread(os.replace, written, local)
             complete = True
@@ -218,17 +254,30 @@ class SFTPCopy:
                 with contextlib.suppress(OSError):
                     os.unlink(written)
 
-    def _receive(self, handle: bytes, path: bytes, known: Attributes, target: Target) -> int:
+    def _receive(
+        self, handle: bytes, path: bytes, known: Attributes, target: Target, meter: Meter
+    ) -> int:
         session = self.session
         # What has no size is made up when it is read, such as files below /proc.
         size = known.size or None
         start = 0
         if self.options.resume and size is not None and target.size <= size:
             start = target.size
-        download = Download(session, handle, path, target, self._meter(path, size or 0), self.rate)
-        received = download.run(start, size)
-        request = requests.fstat(handle)
-        now = session.request(request, FileAttributes, "look at", path).attributes
+        download = Download(session, handle, path, target, meter, self.rate)
+        looked: list[AsyncResult] = []
+        try:
+            received = download.run(
+                start, size, lambda: looked.append(session.ask(requests.fstat(handle)))
+            )
+        except BaseException:
+            if self.options.resume:
+                target.keep_only(download.whole_until)
+            raise
+        reply = session.wait_for(looked[0], "look at a file")
+        if not isinstance(reply, FileAttributes):
+            assert isinstance(reply, Status)
+            raise session.refusal(reply, "look at", path)
+        now = reply.attributes
         if size is not None and (now.size, now.mtime) != (known.size, known.mtime):
             raise SFTPError(
                 "File %s on host %s:%s changed while it was copied",
@@ -265,13 +314,14 @@ class SFTPCopy:
     def _meter(self, path: bytes, size: int) -> Meter:
         return Meter(self.session.host, decode_name(path), size, self.options.progress)
 
-    def _is_directory(self, path: bytes) -> SFTPIOError:
+    def _no_file(self, path: bytes, what: str) -> SFTPIOError:
         session = self.session
         return SFTPIOError(
-            "%s on host %s:%s is a directory, and a file is needed",
+            "%s on host %s:%s %s, and a regular file is needed",
             printable(path),
             session.host,
             session.port,
+            what,
             host=session.host,
             port=session.port,
             path=decode_name(path),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.files.local import BLOCK, Source
-from pssh.clients.base.files.options import Meter, Rate
+from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
-from pssh.exceptions import SFTPError
+from pssh.exceptions import PSSHError, SFTPError
 from pssh.sftp import requests
 from pssh.sftp.names import printable
 from pssh.sftp.replies import Reply, Status
@@ -35,6 +37,7 @@ class Upload:
         "_handle",
         "_meter",
         "_path",
+        "_prefix",
         "_progress",
         "_rate",
         "_session",
@@ -59,6 +62,7 @@ class Upload:
         self._rate = rate
         self._unanswered = 0
         self._done = 0
+        self._prefix = Prefix(0)
         self._error: BaseException | None = None
         self._progress = Event()
 
@@ -72,6 +76,7 @@ class Upload:
         """
         offset, size = start, self._source.size
         self._done = start
+        self._prefix = Prefix(start)
         self._meter.tell(start)
         while offset < size:
             number, skipped = divmod(offset, BLOCK)
@@ -104,15 +109,21 @@ class Upload:
             self._rate.pause(len(part))
             request = requests.write_header(self._handle, offset, len(part))
             self._unanswered += len(part)
-            self._session.submit(request, _Written(self, len(part)), part)
+            self._session.submit(request, _Written(self, offset, len(part)), part)
             self._meter.tell(self._done)
             offset += len(part)
 
-    def answered(self, count: int, reply: Reply | BaseException) -> None:
+    @property
+    def whole_until(self) -> int:
+        """How many bytes from the beginning on the server has, without a gap."""
+        return self._prefix.end
+
+    def answered(self, offset: int, count: int, reply: Reply | BaseException) -> None:
         """A write has been answered."""
         self._unanswered -= count
         if isinstance(reply, Status) and reply.is_ok:
             self._done += count
+            self._prefix.add(offset, count)
         elif self._error is None:
             self._error = (
                 self._session.refusal(reply, "write", self._path)
@@ -120,6 +131,15 @@ class Upload:
                 else _as_error(reply)
             )
         self._progress.set()
+
+    def settle(self) -> None:
+        """After an error: wait until the server has answered what was sent."""
+        with contextlib.suppress(PSSHError):
+            while self._unanswered and self._session.alive:
+                self._progress.clear()
+                session = self._session
+                with Deadline(session.timeout, session.host, session.port, "write over SFTP"):
+                    self._progress.wait()
 
     def _wait(self) -> None:
         self._progress.clear()
@@ -149,14 +169,15 @@ class Upload:
 class _Written:
     """Waits for the answer to one write."""
 
-    __slots__ = ("_count", "_upload")
+    __slots__ = ("_count", "_offset", "_upload")
 
-    def __init__(self, upload: Upload, count: int) -> None:
+    def __init__(self, upload: Upload, offset: int, count: int) -> None:
         self._upload = upload
+        self._offset = offset
         self._count = count
 
     def __call__(self, reply: Reply | BaseException) -> None:
-        self._upload.answered(self._count, reply)
+        self._upload.answered(self._offset, self._count, reply)
 
 
 def _as_error(reply: Reply | BaseException) -> BaseException:

@@ -1,0 +1,455 @@
+"""Copies of single files over SFTP, in both directions, against every kind of server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pssh.clients.base.single import BaseSSHClient
+from pssh.exceptions import SFTPError, SFTPIOError
+from tests.conftest import StartServer, missing
+from tests.contract import copies
+from tests.contract.conftest import SERVERS, Connect
+from tests.contract.copies import (
+    KILOBYTE,
+    LARGE_REQUEST,
+    MEGABYTE,
+    NAMES,
+    Recorder,
+    Way,
+    content,
+    impatient,
+    in_greenlets,
+    mode_of,
+    need_root,
+    once_at,
+)
+from tests.servers.account import Account
+from tests.servers.faulty_sftp import Fault, FaultySFTPServer, sftp_server
+from tests.servers.openssh import OpenSSHServer
+from tests.servers.process import MissingProgramError
+from tests.servers.server import Server
+
+faulty, way = copies.faulty, copies.way
+
+SIZES = [
+    0,
+    1,
+    *(count * 32 * KILOBYTE + beside for count in (1, 2) for beside in (-1, 0, 1)),
+    *(count * LARGE_REQUEST + beside for count in (1, 3) for beside in (-1, 0, 1)),
+    *(count * MEGABYTE + beside for count in (1, 2) for beside in (-1, 0, 1)),
+    5 * MEGABYTE,
+]
+
+MODES = [0o600, 0o755, 0o444, 0o4755, 0o2711]
+
+
+@pytest.fixture(scope="session")
+def sftp_program(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+) -> Iterator[OpenSSHServer]:
+    """A server that runs OpenSSH's SFTP server as a program, as Dropbear does."""
+    try:
+        subsystem = f"sftp {sftp_server()}"
+    except MissingProgramError as error:
+        missing(str(error))
+    with OpenSSHServer(
+        tmp_path_factory.mktemp("sshd"),
+        account=account,
+        options={"Subsystem": subsystem},
+        host_keys=("ed25519",),
+        authorized_keys=authorized_keys,
+    ) as server:
+        yield server
+
+
+@pytest.fixture(params=[*SERVERS, "sftp_program"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each kind of server in turn."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Server)
+    return found
+
+
+# Content, modes, times and names
+
+
+def test_content(connect: Connect, server: Server, way: Way) -> None:
+    client = connect(server)
+    with client.open_sftp() as sftp:
+        for size in SIZES:
+            way.write("original", content(size))
+            way.copy(client, "original", f"copy {size}", sftp=sftp)
+            assert (way.target / f"copy {size}").read_bytes() == content(size), size
+        for size in (0, 1, MEGABYTE):
+            way.write("original", content(size))
+            way.write_target("larger", content(2 * MEGABYTE))
+            way.copy(client, "original", "larger", sftp=sftp)
+            assert (way.target / "larger").read_bytes() == content(size)
+        way.assert_nothing_is_open()
+
+
+def test_modes(connect: Connect, server: Server, way: Way) -> None:
+    client = connect(server)
+    with client.open_sftp() as sftp:
+        for mode in MODES:
+            way.write(f"{mode:o}", b"content", mode)
+            way.write_target(f"existing {mode:o}", b"longer content than before", 0o640)
+            for name in (f"new {mode:o}", f"existing {mode:o}"):
+                way.copy(client, f"{mode:o}", name, sftp=sftp)
+                assert mode_of(way.target / name) == mode
+                assert (way.target / name).read_bytes() == b"content"
+
+
+def test_modes_do_not_depend_on_the_umask(
+    connect: Connect, way: Way, sshd_with: StartServer
+) -> None:
+    client = connect(sshd_with({"Subsystem": "sftp internal-sftp -u 0077"}))
+    way.write("open", b"content", 0o666)
+    way.write("deep/open", b"content", 0o666)
+    before = os.umask(0o077)
+    try:
+        way.copy(client, "open", "copy")
+        way.copy(client, "", "tree", recurse=True)
+    finally:
+        os.umask(before)
+    assert mode_of(way.target / "copy") == 0o666
+    assert mode_of(way.target / "tree/deep/open") == 0o666
+    assert mode_of(way.target / "tree/deep") == 0o755
+
+
+def test_nobody_else_may_read_it_before_it_has_its_mode(client: BaseSSHClient, way: Way) -> None:
+    way.write("secret", content(MEGABYTE), 0o600)
+    modes = []
+    way.copy(
+        client,
+        "secret",
+        "copy",
+        progress=Recorder(lambda done: modes.append(mode_of(way.target / "copy"))),
+    )
+    assert set(modes) == {0o600}
+
+
+def test_times(connect: Connect, server: Server, way: Way) -> None:
+    client = connect(server, timeout=5)
+    path = way.write("original")
+    os.utime(path, (1_000_000_000, 1_234_567_890))
+    way.copy(client, "original", "kept", preserve_times=True)
+    found = (way.target / "kept").stat()
+    assert (found.st_atime, found.st_mtime) == (1_000_000_000, 1_234_567_890)
+    before = int(time.time())
+    way.copy(client, "original", "new")
+    way.copy(client, "original", "kept")
+    for name in ("new", "kept"):
+        assert before <= (way.target / name).stat().st_mtime <= time.time() + 1
+
+
+@pytest.mark.parametrize("moment", [-5, 2**32 + 5])
+def test_times_that_sftp_cannot_say(
+    client: BaseSSHClient, tmp_path: Path, remote_folder: Path, moment: int
+) -> None:
+    path = tmp_path / "original"
+    path.write_bytes(b"content")
+    os.utime(path, (moment, moment))
+    client.copy_file(path, str(remote_folder / "copy"), preserve_times=True)
+    found = (remote_folder / "copy").stat()
+    assert found.st_mtime == (0 if moment < 0 else 2**32 - 1)
+
+
+def test_a_remote_name_in_another_encoding(
+    client: BaseSSHClient, tmp_path: Path, remote_folder: Path
+) -> None:
+    (remote_folder / "\udce4").write_bytes(b"content")
+    client.copy_remote_file(f"{remote_folder}/ä", tmp_path / "copy", encoding="latin-1")
+    assert (tmp_path / "copy").read_bytes() == b"content"
+    client.copy_remote_file(f"{remote_folder}/ä", f"{tmp_path}/", encoding="latin-1")
+    assert (tmp_path / "\udce4").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("options", [{}, {"atomic": True}, {"resume": True}], ids=repr)
+def test_the_longest_name(client: BaseSSHClient, way: Way, options: dict[str, Any]) -> None:
+    name = "ü" * 127 + "x"
+    way.write(name)
+    way.copy(client, name, name, **options)
+    assert os.listdir(way.target) == [name]
+
+
+# Where the copy goes to
+
+
+def test_missing_directories_and_any_name(connect: Connect, server: Server, way: Way) -> None:
+    client = connect(server)
+    way.write("original")
+    way.target_folder("there")
+    with client.open_sftp() as sftp:
+        for name in ("there/copy", "a/copy", "b/c/d/copy", "there/e/copy"):
+            way.copy(client, "original", name, sftp=sftp)
+            assert (way.target / name).read_bytes() == b"content"
+        # A slash at the end keeps the name.
+        for folder in ("there", "missing/below"):
+            way.copy(client, "original", f"{folder}/", sftp=sftp)
+            assert (way.target / folder / "original").read_bytes() == b"content"
+        for name in NAMES:
+            way.write(f"{name}/{name}", os.fsencode(name))
+            way.copy(client, f"{name}/{name}", f"names/{name}/", sftp=sftp)
+            assert (way.target / "names" / name / name).read_bytes() == os.fsencode(name)
+    wanted = {os.fsencode(name) for name in NAMES}
+    assert set(os.listdir(os.fsencode(way.target / "names"))) == wanted
+
+
+def test_relative_paths(
+    client: BaseSSHClient, way: Way, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(way.local)
+    below = os.path.relpath(way.remote, account.home)
+    if way.is_put:
+        way.write("original")
+        client.copy_file("original", f"{below}/a/copy")
+        client.copy_file("original", f"{below}/b/")
+        assert (way.target / "b/original").read_bytes() == b"content"
+    else:
+        way.write("original")
+        client.copy_remote_file(f"{below}/original", "a/copy")
+        client.copy_remote_file(f"{below}/original", "b/")
+        client.copy_remote_file(f"{below}/original", "copy")
+        assert (way.target / "b/original").read_bytes() == b"content"
+        assert (way.target / "copy").read_bytes() == b"content"
+    assert (way.target / "a/copy").read_bytes() == b"content"
+
+
+def test_a_link_as_target_is_followed(client: BaseSSHClient, way: Way) -> None:
+    way.write("original")
+    behind = way.write_target("behind")
+    (way.target / "link").symlink_to("behind")
+    way.copy(client, "original", "link")
+    assert (way.target / "link").is_symlink()
+    assert behind.read_bytes() == b"content"
+
+
+def test_a_link_as_source_is_followed(client: BaseSSHClient, way: Way) -> None:
+    way.write("original")
+    (way.source / "link").symlink_to("original")
+    way.copy(client, "link", "copy")
+    assert not (way.target / "copy").is_symlink()
+    assert (way.target / "copy").read_bytes() == b"content"
+
+
+def test_path_objects(client: BaseSSHClient, tmp_path: Path, remote_folder: Path) -> None:
+    (tmp_path / "original").write_bytes(b"content")
+    client.copy_file(tmp_path / "original", str(remote_folder / "copy"))
+    client.copy_remote_file(str(remote_folder / "copy"), tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("options", [{}, {"atomic": True}, {"resume": True}], ids=repr)
+def test_onto_a_directory(client: BaseSSHClient, way: Way, options: dict[str, Any]) -> None:
+    way.write("original", content(MEGABYTE))
+    folder = way.target_folder("folder")
+    way.write_target("folder/file")
+    with pytest.raises(SFTPIOError if way.is_put else IsADirectoryError) as caught:
+        way.copy(client, "original", "folder", **options)
+    assert str(folder) in str(caught.value)
+    assert "directory" in str(caught.value)
+    assert getattr(caught.value, "host", None) == client.host
+    way.eventually_only("folder")
+    assert os.listdir(folder) == ["file"]
+    way.assert_nothing_is_open()
+
+
+def test_a_directory_takes_recurse(client: BaseSSHClient, way: Way) -> None:
+    folder = way.folder("folder")
+    way.write("folder/file")
+    with pytest.raises(ValueError, match=r"directory: .* recurse=True") as caught:
+        way.copy(client, "folder", "copy")
+    assert str(folder) in str(caught.value)
+    assert os.listdir(way.target) == []
+    way.assert_nothing_is_open()
+
+
+# Files that are no ordinary ones
+
+
+def test_files_that_are_made_up_when_they_are_read(client: BaseSSHClient, tmp_path: Path) -> None:
+    progress = Recorder()
+    client.copy_remote_file("/proc/version", tmp_path / "copy", progress=progress)
+    wanted = Path("/proc/version").read_bytes()
+    assert (tmp_path / "copy").read_bytes() == wanted
+    assert progress.calls[-1] == (client.host, "/proc/version", len(wanted), len(wanted))
+
+
+def test_files_without_a_size_that_come_in_small_pieces(
+    connect: Connect, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+) -> None:
+    # Those that the system makes up may be long, and it gives no more than 4 KiB at once.
+    (remote_folder / "original").write_bytes(content(MEGABYTE + 1))
+    faulty.plan(
+        Fault("STAT", "attributes", last=None, size=0),
+        Fault("FSTAT", "attributes", last=None, size=0),
+        Fault("READ", "data", last=None, at_most=4096),
+    )
+    progress = Recorder()
+    client = connect(faulty)
+    client.copy_remote_file(str(remote_folder / "original"), tmp_path / "copy", progress=progress)
+    assert (tmp_path / "copy").read_bytes() == content(MEGABYTE + 1)
+    assert progress.done == sorted(progress.done)
+    assert progress.calls[-1][2:] == (MEGABYTE + 1, MEGABYTE + 1)
+
+
+def test_a_pipe_is_not_waited_for(client: BaseSSHClient, way: Way) -> None:
+    path = way.source / "pipe"
+    os.mkfifo(path)
+    path.chmod(0o666)
+    error = OSError if way.is_put else SFTPError
+    with impatient(client, 5) as sftp, pytest.raises(error, match="regular") as caught:
+        way.copy(client, "pipe", "copy", sftp=sftp)
+    assert str(path) in str(caught.value)
+    assert os.listdir(way.target) == []
+
+
+def test_a_device_stays_as_it_is(client: BaseSSHClient, way: Way) -> None:
+    need_root()
+    way.write("original", content(KILOBYTE), 0o600)
+    device = way.target / "null"
+    os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    if way.is_put:
+        way.account.give(device, 0o666)
+    device.chmod(0o666)
+    way.copy(client, "original", "null")
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert mode_of(device) == 0o666
+
+
+# Sessions
+
+
+def test_one_session_for_several_copies(
+    client: BaseSSHClient, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way.write("original")
+    with client.open_sftp() as sftp:
+        opened: list[object] = []
+        monkeypatch.setattr(client, "open_channel", lambda *args: opened.append(args))
+        for number in range(3):
+            way.copy(client, "original", f"copy {number}", sftp=sftp)
+        assert opened == []
+        assert len(sftp.listdir(str(way.remote))) == (3 if way.is_put else 1)
+
+
+def test_with_the_functions_of_2x(
+    connect: Connect, server: Server, tmp_path: Path, remote_folder: Path
+) -> None:
+    client = connect(server)
+    (tmp_path / "original").write_bytes(content(MEGABYTE))
+    with client.open_sftp() as sftp:
+        client.mkdir(sftp, str(remote_folder / "a/b"))
+        client.mkdir(sftp, str(remote_folder / "a/b"))
+        client.mkdir(sftp, f"{remote_folder}/a/c/")
+        assert sorted(os.listdir(remote_folder / "a")) == ["b", "c"]
+        client.sftp_put(sftp, tmp_path / "original", str(remote_folder / "a/b/copy"))
+        client.sftp_get(sftp, str(remote_folder / "a/b/copy"), tmp_path / "back")
+        with pytest.raises(SFTPIOError) as caught:
+            client.mkdir(sftp, str(remote_folder / "a/b/copy"))
+        assert caught.value.path == str(remote_folder / "a/b/copy")
+        with pytest.raises(SFTPIOError):
+            client.mkdir(sftp, str(remote_folder / "a/b/copy/below"))
+    assert (tmp_path / "back").read_bytes() == content(MEGABYTE)
+
+
+def test_twenty_at_a_time(client: BaseSSHClient, way: Way) -> None:
+    for number in range(20):
+        way.write(f"original {number}", content(300_000 + number))
+    in_greenlets(
+        *(
+            lambda number=number: way.copy(client, f"original {number}", f"copy {number}")
+            for number in range(20)
+        )
+    )
+    for number in range(20):
+        assert (way.target / f"copy {number}").read_bytes() == content(300_000 + number)
+    way.assert_nothing_is_open()
+
+
+def test_twenty_at_a_time_in_one_session(client: BaseSSHClient, way: Way) -> None:
+    for number in range(20):
+        way.write(f"original {number}", content(300_000 + number))
+    with client.open_sftp() as sftp:
+        in_greenlets(
+            *(
+                lambda number=number: way.copy(
+                    client, f"original {number}", f"copy {number}", sftp=sftp
+                )
+                for number in range(20)
+            )
+        )
+        for number in range(20):
+            assert (way.target / f"copy {number}").read_bytes() == content(300_000 + number)
+        way.assert_nothing_is_open()
+
+
+def test_commands_run_meanwhile(client: BaseSSHClient, way: Way) -> None:
+    way.write("original", content(5 * MEGABYTE))
+    said: list[object] = []
+
+    def run() -> None:
+        said.extend(client.run_command("echo meanwhile").stdout or ())
+
+    way.copy(client, "original", "copy", progress=once_at(MEGABYTE, run))
+    assert said == ["meanwhile"]
+    assert (way.target / "copy").read_bytes() == content(5 * MEGABYTE)
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"atomic": True, "resume": True}, "atomic"),
+        ({"limit_rate": 0}, "limit_rate"),
+        ({"limit_rate": -1.5}, "limit_rate"),
+        ({"progress": "yes"}, "progress"),
+    ],
+    ids=repr,
+)
+def test_impossible_options(
+    client: BaseSSHClient,
+    way: Way,
+    options: dict[str, Any],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    way.write("original")
+    opened: list[object] = []
+    monkeypatch.setattr(client, "open_channel", lambda *args: opened.append(args))
+    with pytest.raises(ValueError, match=words):
+        way.copy(client, "original", "copy", **options)
+    assert opened == []
+    assert os.listdir(way.target) == []
+
+
+def test_files_of_somebody_else_that_may_be_written(
+    client: BaseSSHClient, way: Way, account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    need_root()
+    folder = way.remote / "folder"
+    folder.mkdir()
+    account.give(folder, 0o755)
+    (folder / "of root").write_bytes(b"a longer old content")
+    (folder / "of root").chmod(0o666)
+    way.write("original", b"content", 0o640)
+    acting: Any = contextlib.nullcontext() if way.is_put else copies.acting_as(account)
+    with acting:
+        if way.is_put:
+            way.copy(client, "original", "folder/of root")
+        else:
+            client.copy_remote_file(str(way.source / "original"), folder / "of root")
+    assert (folder / "of root").read_bytes() == b"content"
+    assert mode_of(folder / "of root") == 0o666
+    assert "of root" in caplog.text
