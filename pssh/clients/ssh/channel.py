@@ -99,7 +99,8 @@ class LibsshChannel(Channel):
         return len(data)
 
     def _taken(self, count: int) -> None:
-        self._until_window = (self._until_window - count) or _WINDOW_STEP
+        # A read may take more than was left of a step, when a packet comes meanwhile.
+        self._until_window = (self._until_window - count) % _WINDOW_STEP or _WINDOW_STEP
 
     def eof_arrived(self) -> None:
         """There will be no more data."""

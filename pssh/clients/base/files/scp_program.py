@@ -179,6 +179,7 @@ class Program:
             self._status = channel.exit_status()
             connection.attempt(channel.close)
             self._open = False
+        connection.ended = True
         connection.release(channel)
 
     @property
@@ -229,6 +230,8 @@ class Program:
             self._connection.release(self._channel)
             return
         closing = gevent.spawn(self._close)
+        self._connection.ending.add(closing)
+        self._connection.ended = True
         if isinstance(error, Exception) and not isinstance(error, Timeout):
             closing.join(_CLOSE_WAIT)
 

@@ -31,9 +31,6 @@ Waiter = Callable[[Reply | BaseException], object]
 _READ_SIZE = 128 * 1024 - 64
 _WRITE_SIZE = 256 * 1024
 
-#: How much is read before others have their turn.
-_TURN = 512 * 1024
-
 #: Seconds that a server's program has to end by itself.
 _ENDING_MAX = 10.0
 
@@ -123,7 +120,11 @@ class SFTPSession:
 
     @property
     def extensions(self) -> Mapping[bytes, bytes]:
-        """The server's extensions: their names and data."""
+        """The server's extensions: their names and data.
+
+        :raises SFTPError: when it speaks something else.
+        """
+        self.wait_started()
         return self._exchange.extensions
 
     @property
@@ -224,13 +225,8 @@ class SFTPSession:
 
     def _read(self) -> None:
         connection, channel, exchange = self._connection, self._channel, self._exchange
-        taken = 0
         try:
             while self._error is None:
-                if taken > _TURN:
-                    # The others have their turn, however much comes.
-                    taken = 0
-                    gevent.sleep(0)
                 data = connection.attempt(channel.read, STDOUT, _READ_SIZE)
                 if data is WOULD_BLOCK:
                     if channel.has_arrived():
@@ -242,7 +238,6 @@ class SFTPSession:
                     self._read_stderr()
                     self._fail(self._ended())
                     return
-                taken += len(data)
                 for waiter, reply in exchange.receive(data):
                     waiter(reply)
         except PSSHError as ex:
