@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.servers import fakes
-from tests.servers.account import Account
+from tests.servers.account import NAME_PREFIX, Account, AccountChangeError
 from tests.servers.asyncssh_server import AsyncSSHServer
 from tests.servers.certificates import EXPIRED, NOT_YET_VALID, CertificateAuthority
 from tests.servers.cut_proxy import CutProxy
@@ -136,6 +138,45 @@ def test_an_account_is_removed() -> None:
         name = account.name
         assert name in Path("/etc/passwd").read_text()
     assert name not in Path("/etc/passwd").read_text()
+    assert not account.home.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can make accounts.")
+def test_test_runs_that_start_together_remove_stale_accounts_together() -> None:
+    """Each finds the same accounts, and makes and removes its own."""
+    left_behind = "import os; from tests.servers import account; account._remove = print; "
+    made = "account.Account(); os._exit(0)"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", left_behind + made], check=True)
+    stale = [entry.pw_name for entry in pwd.getpwall() if entry.pw_name.startswith(NAME_PREFIX)]
+    assert stale
+
+    whole_life = "from tests.servers.account import Account\nwith Account(): pass"
+    runs = [
+        subprocess.Popen([sys.executable, "-c", whole_life], stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+
+    assert [(run.communicate()[1], run.returncode) for run in runs] == [("", 0)] * len(runs)
+    for name in stale:
+        if not is_running(int(name.split("-")[2])):
+            with pytest.raises(KeyError):
+                pwd.getpwnam(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Only root can make accounts.")
+def test_an_account_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "userdel"
+    program.write_text("#!/bin/sh\necho 'it is in use' >&2\nexit 8\n")
+    program.chmod(0o700)
+    with Account() as account:
+        monkeypatch.setattr("tests.servers.account.find_program", lambda *_: str(program))
+        with pytest.raises(AccountChangeError, match="it is in use"):
+            account.remove()
+
+        # Gone is gone, whoever has removed it.
+        program.write_text(f"#!/bin/sh\n{shutil.which('userdel')} {account.name}\nexit 1\n")
+        account.remove()
     assert not account.home.exists()
 
 

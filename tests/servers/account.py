@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import itertools
 import os
 import pwd
@@ -13,6 +14,8 @@ import signal
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +26,10 @@ NAME_PREFIX = "pssh-test"
 SHELL = "/bin/sh"
 
 _numbers = itertools.count(1)
+
+
+class AccountChangeError(RuntimeError):
+    """An account could not be made or removed."""
 
 
 class Account:
@@ -88,11 +95,29 @@ class Account:
 
 
 def remove_stale_accounts() -> None:
-    """Remove accounts left behind by test processes that were killed."""
+    """Remove accounts left behind by test processes that were killed.
+
+    Several test processes may find the same ones at the same time: each is removed once.
+    """
     for entry in pwd.getpwall():
         match = re.fullmatch(rf"{NAME_PREFIX}-(\d+)-\d+", entry.pw_name)
         if match and not is_running(int(match[1])):
             _remove(entry.pw_name)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Keep other test processes from changing accounts meanwhile.
+
+    Without that one could find the number of a stale account, another remove that account and get
+    the number for a new one, and the first then kill the processes of the new one.
+    """
+    folder = os.open(_homes(), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _homes() -> Path:
@@ -104,27 +129,41 @@ def _homes() -> Path:
 
 
 def _create(name: str, home: Path, password: str) -> None:
-    _change_accounts(
-        find_program("useradd", "passwd"),
-        *("--no-create-home", "--home-dir", str(home), "--shell", SHELL),
-        *("--user-group", "--no-log-init", name),
-    )
-    chpasswd = find_program("chpasswd", "passwd")
-    subprocess.run([chpasswd], input=f"{name}:{password}\n", text=True, check=True)
+    with _one_at_a_time():
+        _change_accounts(
+            find_program("useradd", "passwd"),
+            *("--no-create-home", "--home-dir", str(home), "--shell", SHELL),
+            *("--user-group", "--no-log-init", name),
+        )
+        _change_accounts(find_program("chpasswd", "passwd"), text=f"{name}:{password}\n")
     entry = pwd.getpwnam(name)
     home.mkdir(mode=0o755)
     os.chown(home, entry.pw_uid, entry.pw_gid)
 
 
 def _remove(name: str) -> None:
+    with _one_at_a_time():
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            return
+        _kill_processes_of(entry.pw_uid)
+        try:
+            _change_accounts(find_program("userdel", "passwd"), name)
+        except AccountChangeError:
+            # Somebody who doesn't take our lock may have removed it, which is as good.
+            if _exists(name):
+                raise
+        if Path(entry.pw_dir).name == name:
+            shutil.rmtree(entry.pw_dir, ignore_errors=True)
+
+
+def _exists(name: str) -> bool:
     try:
-        entry = pwd.getpwnam(name)
+        pwd.getpwnam(name)
     except KeyError:
-        return
-    _kill_processes_of(entry.pw_uid)
-    _change_accounts(find_program("userdel", "passwd"), name)
-    if Path(entry.pw_dir).name == name:
-        shutil.rmtree(entry.pw_dir, ignore_errors=True)
+        return False
+    return True
 
 
 def _kill_processes_of(uid: int) -> None:
@@ -146,16 +185,17 @@ def _owner_of(pid: int) -> int | None:
         return None
 
 
-def _change_accounts(*command: str) -> None:
-    """Run a program that needs the lock of the account files, which others may hold briefly."""
-    locked = 1
+def _change_accounts(*command: str, text: str = "") -> None:
+    """Run a program that needs the locks of the account files, which others may hold briefly.
+
+    :param text: its input.
+    :raises AccountChangeError: when it fails for another reason.
+    """
 
     def done() -> bool:
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode == locked and "lock" in result.stderr:
-            return False
-        if result.returncode:
-            raise RuntimeError(f"{command[0]} failed: {result.stderr.strip()}")
-        return True
+        result = subprocess.run(command, input=text, capture_output=True, text=True)
+        if result.returncode and not re.search(r"cannot lock|lock busy", result.stderr):
+            raise AccountChangeError(f"{command[0]} failed: {result.stderr.strip()}")
+        return not result.returncode
 
-    wait_until(done, "the lock of the account files")
+    wait_until(done, "the lock of the account files", timeout=60)
