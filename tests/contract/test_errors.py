@@ -9,6 +9,7 @@ import inspect
 import os
 import pickle
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import gevent
 import pytest
 
 from pssh import exceptions
+from pssh.clients.base.connection import Connection
 from pssh.clients.base.single import BaseSSHClient
 from pssh.config import HostConfig
 from pssh.exceptions import (
@@ -34,6 +36,7 @@ from pssh.exceptions import (
 from tests.contract.access import access, said_by_the_library, wait_for_log
 from tests.contract.conftest import Connect, ConnectAll, Library
 from tests.contract.outputs import lines, stdout
+from tests.servers.cut_proxy import CutProxy
 from tests.servers.fakes import (
     BANNER,
     ClosesAfterBanner,
@@ -347,6 +350,33 @@ def test_closed_in_the_handshake(library: Library, kind: type[FakeServer]) -> No
     # Not always a lost one: a reset may come before the connection is known to stand.
     assert isinstance(error, builtins.ConnectionError)
     assert "No common algorithm" not in str(error)
+
+
+@pytest.mark.parametrize("seen", ["as it comes", "before the library looks"])
+def test_reset_at_any_point_of_the_handshake(
+    library: Library, proxy: CutProxy, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    """Whether the library meets the reset while it reads, while it writes, or right away."""
+    attempt = Connection.attempt
+
+    def attempt_late(self: Connection, operation: Callable[..., Any], *args: Any) -> Any:
+        if operation == self.session.handshake:
+            poll = select.poll()
+            poll.register(self.sock.fileno(), select.POLLHUP)
+            # Before the server has been answered, or has heard more, it cuts nothing.
+            poll.poll(20)
+        return attempt(self, operation, *args)
+
+    if seen == "before the library looks":
+        monkeypatch.setattr(Connection, "attempt", attempt_late)
+    # In the version, after it, in the list of algorithms, and in the key exchange.
+    for count in (1, 20, 42, 60, 1000, 1300):
+        proxy.cut_after(count)
+        error = error_of(library, proxy.host, port=proxy.port)
+
+        assert isinstance(error, ConnectionLostError), f"after {count} bytes: {error!r}"
+        assert (error.host, error.port) == (proxy.host, proxy.port)
+        assert "was lost" in str(error)
 
 
 def test_a_line_without_end_instead_of_a_version(library: Library) -> None:

@@ -1,15 +1,21 @@
-"""What the kernel knows of the bytes that have come for a socket."""
+"""What the kernel knows of the bytes that have come for a socket, and of its end."""
 
 from __future__ import annotations
 
 import fcntl
+import select
 import socket
 import struct
 import sys
 import termios
 
+from gevent.monkey import get_original
+
 #: ``tcpi_bytes_received`` of Linux's ``struct tcp_info`` (linux/tcp.h).
 _BYTES_RECEIVED = struct.Struct("=128xQ")
+
+# The real one, also when the program has made the standard library cooperative.
+_poll = get_original("select", "poll")
 
 
 def bytes_received(sock: socket.socket) -> int | None:
@@ -28,3 +34,17 @@ def bytes_unread(sock: socket.socket) -> int:
     except (OSError, ValueError):
         return 0
     return int.from_bytes(answer, sys.byteorder)
+
+
+def nothing_read(sock: socket.socket) -> bool:
+    """Whether all that has come is there still, as far as the kernel tells."""
+    received = bytes_received(sock)
+    # An end of file counts as a byte that has come.
+    return received is not None and received - bytes_unread(sock) <= 1
+
+
+def is_cut(sock: socket.socket) -> bool:
+    """Whether the connection has ended in both directions, as it does with a reset."""
+    poll = _poll()
+    poll.register(sock.fileno(), 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))

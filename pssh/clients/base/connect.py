@@ -19,6 +19,7 @@ import gevent
 from gevent.monkey import get_original
 
 from pssh.clients.base import algorithms
+from pssh.clients.base.arrivals import nothing_read
 from pssh.clients.base.auth import Authentication, Credentials, Refused
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
@@ -252,10 +253,12 @@ def _handshake(connection: Connection) -> None:
     try:
         while connection.attempt(connection.session.handshake, connection.sock) is WOULD_BLOCK:
             connection.wait()
-            said = said or _peek(connection.sock)
+            # What comes after the first words were read is something else.
+            if not said and nothing_read(connection.sock):
+                said = _peek(connection.sock)
     except (ConnectionLostError, SSHError) as ex:
         # A server may say something before its version, but not what a web server says.
-        if said and b"SSH-" not in said:
+        if b"SSH-" not in said and not b"SSH-".startswith(said):
             raise _not_ssh(connection, said) from ex
         raise
 

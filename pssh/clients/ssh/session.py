@@ -22,7 +22,7 @@ from ssh.key import SSHKey
 from ssh.session import SSH_AUTH_AGAIN, SSH_AUTH_INFO
 
 from pssh.clients.base import algorithms
-from pssh.clients.base.arrivals import bytes_unread
+from pssh.clients.base.arrivals import bytes_unread, is_cut
 from pssh.clients.base.seam import (
     GSSAPI,
     READ,
@@ -246,11 +246,16 @@ class LibsshSession(Session):
                 host=host,
                 port=port,
             )
-        if "Socket error" in reason or "DISCONNECT" in reason:
+        if "Socket error" in reason or "DISCONNECT" in reason or self._is_cut():
             return errors.lost(self._raw, host, port)
         return SSHError(
             "Could not agree on keys with host %s:%s: %s", host, port, reason, host=host, port=port
         )
+
+    def _is_cut(self) -> bool:
+        """Whether the socket has ended, whatever libssh says of it."""
+        assert self._sock is not None
+        return self._sock.fileno() < 0 or is_cut(self._sock)
 
     def host_key(self) -> tuple[str, bytes]:
         try:
