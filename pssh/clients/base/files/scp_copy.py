@@ -147,8 +147,7 @@ def content(
                 rate.pause(len(part))
                 write(part)
                 offset += len(part)
-                if offset < size:
-                    meter.tell(offset)
+                meter.tell(offset)
     finally:
         if next_block is not None:
             # It uses the file.

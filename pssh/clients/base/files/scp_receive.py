@@ -97,7 +97,7 @@ class Receiver:
                 self._writer.do(self._target.finish)
             self._writer.settle()
             if self._last:
-                self._meter.tell(self._meter.total)
+                self._meter.finish(self._meter.total)
         except BaseException as ex:
             self._program.close(ex)
             raise
@@ -156,8 +156,7 @@ class Receiver:
     def _data(self, data: memoryview) -> None:
         self._writer.write(data)
         self._done += len(data)
-        if self._done < self._meter.total:
-            self._meter.tell(self._done)
+        self._meter.tell(self._done)
 
     def _begin_file(self, event: FileStart) -> None:
         self.begun = True
@@ -183,7 +182,7 @@ class Receiver:
             self._last = True
         else:
             self._writer.do(self._target.finish)
-            self._meter.tell(self._meter.total)
+            self._meter.finish(self._meter.total)
 
     def _enter(self, event: DirectoryStart) -> None:
         self.begun = True
@@ -236,7 +235,7 @@ class Receiver:
             self._fetch_rest(path, there, size)
         self._writer.do(self._target.finish)
         self._writer.settle()
-        self._meter.tell(size)
+        self._meter.finish(size)
 
     def _fetch_rest(self, path: bytes, there: int, size: int) -> None:
         program, rate = self._copy.start(shell.rest(path, there)), self._copy.rate

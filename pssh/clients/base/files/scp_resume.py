@@ -69,7 +69,7 @@ def is_complete(copy: Copy, path: bytes, status: os.stat_result, there: bytes) -
         raise SCPError("%s is %s there", copy.shown(path), what)
     if there != b"%d" % status.st_size:
         return False
-    copy.meter(path, status.st_size).tell(status.st_size)
+    copy.meter(path, status.st_size).finish(status.st_size)
     return True
 
 
@@ -108,4 +108,4 @@ def append(copy: Copy, source: Source, path: bytes, there: bytes) -> None:
         raise
     if not program.succeeded:
         raise SCPError("%s", program.reason())
-    meter.tell(source.size)
+    meter.finish(source.size)

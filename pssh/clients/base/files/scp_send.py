@@ -161,7 +161,7 @@ class Sender:
                 self.partial, self._asked = self._asked, None
             if reply.step is Step.DATA and self.partial is not None:
                 meter, self.partial = self.partial[1], None
-                meter.tell(meter.total)
+                meter.finish(meter.total)
             if reply.step in (Step.FILE, Step.DIRECTORY):
                 self.begun = True
 
