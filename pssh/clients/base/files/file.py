@@ -506,10 +506,12 @@ class WriteBehind:
         if not self._small:
             self._small_at = offset
             gevent.spawn(self._send_soon)
-        self._small += data
+        # A packet takes what fits: what is left over would cost one of its own.
+        piece = data[: max(1, session.write_size - len(self._small))]
+        self._small += piece
         if len(self._small) >= session.write_size:
             self._send_small()
-        return len(data)
+        return len(piece)
 
     def drain(self) -> None:
         """Wait until all writes are answered.
