@@ -262,7 +262,10 @@ def refuse_unsupported(config: HostConfig, unsupported: Mapping[str, str], clien
             raise InvalidAPIUseError("%s cannot be used with %s: %s", name, client, reason)
 
 
-def names() -> list[str]:
-    """Return the settings' names, as the clients' constructors know them."""
+def arguments() -> dict[str, Any]:
+    """Return the settings as the clients' constructors name them, each with its default."""
     called = {field: argument for argument, field in ARGUMENT_NAMES.items()}
-    return [called.get(f.name, f.name) for f in dataclasses.fields(HostConfig)]
+    return {
+        called.get(field.name, field.name): field.metadata["default"]
+        for field in dataclasses.fields(HostConfig)
+    }

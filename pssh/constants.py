@@ -10,3 +10,6 @@ RETRY_DELAY: Final = 5
 
 DEFAULT_PORT: Final = 22
 """The port that is assigned to SSH (RFC 4253 section 4)."""
+
+DEFAULT_POOL_SIZE: Final = 100
+"""How many hosts a parallel client works on at the same time."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pssh.config import HostConfig, from_arguments, names
+from pssh.config import HostConfig, arguments, from_arguments
 from pssh.exceptions import InvalidAPIUseError
 
 #: A value of each kind of setting that can be merged, and some that are false without being unset.
@@ -130,8 +130,8 @@ def test_from_wrong_arguments(args: Any, settings: Any, message: str) -> None:
         from_arguments("Client", ("user", "pkey"), args, settings)
 
 
-def test_names() -> None:
-    shown = list(names())
+def test_arguments() -> None:
+    shown = list(arguments())
     assert "pkey" in shown
     assert "private_key" not in shown
     assert len(shown) == len(set(shown)) == len(_field_names())

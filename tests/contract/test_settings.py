@@ -242,6 +242,17 @@ def test_positional_arguments_come_in_the_order_of_2_x(library: Library) -> None
     assert tuple(parallel[: len(PARALLEL_ORDER[library.name])]) == PARALLEL_ORDER[library.name]
 
 
+def test_the_defaults_are_shown_to_who_asks_for_help(library: Library) -> None:
+    single = inspect.signature(library.SSHClient).parameters
+    parallel = inspect.signature(library.ParallelSSHClient).parameters
+
+    for shown in (single, parallel):
+        assert [shown[name].default for name in ("port", "num_retries")] == [22, 3]
+        assert (shown["allow_agent"].default, shown["timeout"].default) == (True, None)
+        assert shown["host_key_policy"].default == "accept-new"
+    assert parallel["pool_size"].default == 100
+
+
 def test_positional_arguments_of_host_config_come_in_the_order_of_2_x() -> None:
     names = [field.name for field in dataclasses.fields(HostConfig)]
 

@@ -308,14 +308,15 @@ def _open_session(connection: Connection) -> Channel:
 
 def signature(first: str, positional: Sequence[str]) -> inspect.Signature:
     """Show in ``help()`` what the constructor takes: the settings, from their declaration."""
+    defaults = configuration.arguments()
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     parameters = [inspect.Parameter(first, kind)]
-    parameters += [inspect.Parameter(name, kind, default=None) for name in positional]
-    taken = set(positional)
     parameters += [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
-        for name in configuration.names()
-        if name not in taken
+        inspect.Parameter(name, kind, default=defaults.pop(name, None)) for name in positional
+    ]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+        for name, default in defaults.items()
     ]
     return inspect.Signature(parameters)
 

@@ -15,6 +15,7 @@ from pssh.clients.base.resources import Resources
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
 from pssh.config import HostConfig
+from pssh.constants import DEFAULT_POOL_SIZE
 from pssh.exceptions import HostConfigError
 
 _Self = TypeVar("_Self", bound="HostGroup")
@@ -35,7 +36,7 @@ class HostGroup:
         pool_size = given.pop("pool_size", None)
         if pool_size is not None and (not isinstance(pool_size, int) or pool_size < 1):
             raise ValueError("pool_size must be a number of hosts, 1 or more")
-        self.pool_size: int = pool_size or 100
+        self.pool_size: int = pool_size or DEFAULT_POOL_SIZE
         self.host_config: Sequence[HostConfig] | None = given.pop("host_config", None)
         self._config = configuration.from_arguments(type(self).__name__, (), (), given)
         self._CLIENT.check(self._config)
@@ -178,6 +179,9 @@ def _take_positional(
 
 
 def _parallel_signature(cls: type[HostGroup]) -> inspect.Signature:
-    shown = signature("hosts", cls._POSITIONAL)
-    parameters = [p for p in shown.parameters.values() if p.name != "alias"]
-    return inspect.Signature(parameters)
+    shown = signature("hosts", cls._POSITIONAL).parameters.values()
+    parameters = [p for p in shown if p.name != "alias"]
+    own = {"pool_size": DEFAULT_POOL_SIZE}
+    return inspect.Signature(
+        [p.replace(default=own[p.name]) if p.name in own else p for p in parameters]
+    )
