@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pssh.agent import SSHAgent
 from pssh.constants import DEFAULT_PORT, DEFAULT_RETRIES, RETRY_DELAY
 from pssh.exceptions import InvalidAPIUseError
 
@@ -140,6 +141,9 @@ class HostConfig:
     )
     buffer_overflow: str | None = setting(
         "file", lambda v: v in BUFFER_OVERFLOWS, f"one of {', '.join(BUFFER_OVERFLOWS)}"
+    )
+    agent: SSHAgent | None = setting(
+        None, lambda v: isinstance(v, SSHAgent), "a pssh.agent.SSHAgent"
     )
 
     def __post_init__(self) -> None:

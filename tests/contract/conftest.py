@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,6 +161,19 @@ def server(request: pytest.FixtureRequest) -> Server:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Server)
     return found
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="agent-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def verbose(sshd_with: Callable[..., OpenSSHServer]) -> OpenSSHServer:
+    """A server that logs every attempt."""
+    return sshd_with({"LogLevel": "VERBOSE"})
 
 
 @pytest.fixture

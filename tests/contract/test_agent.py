@@ -6,7 +6,6 @@ import base64
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,13 +38,6 @@ WRONG = "wrong-password-do-not-show"
 
 
 @pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """A folder whose path is short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="agent-") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
 def agent(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SSHAgent]:
     """The user's agent, which holds no key yet."""
     with SSHAgent(short_folder) as made:
@@ -66,12 +58,6 @@ def fake_agent(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     yield start
     for each in made:
         each.stop()
-
-
-@pytest.fixture
-def verbose(sshd_with: StartServer) -> OpenSSHServer:
-    """A server that logs every attempt."""
-    return sshd_with({"LogLevel": "VERBOSE"})
 
 
 def refused(library: Library, server: OpenSSHServer, **settings: Any) -> AuthenticationError:

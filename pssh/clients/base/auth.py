@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pssh import private_key
+from pssh.agent import AgentKey
 from pssh.agent_protocol import AgentProtocolError
 from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent, AgentSigner
@@ -31,6 +32,7 @@ class Credentials:
     certificate: Certificate | None = None
     key: KeyFile | None = None
     agent: Agent | None = None
+    agent_keys: Sequence[AgentKey] = ()
     identity_files: Sequence[str] = ()
     password: str | None = field(default=None, repr=False)
     keyboard_interactive: bool = False
@@ -101,6 +103,7 @@ class Authentication:
             self._try_gssapi()
             or self._try_given_key()
             or self._try_agent()
+            or self._try_agent_keys()
             or self._try_identity_files()
             or self._try_secrets()
         )
@@ -192,8 +195,31 @@ class Authentication:
             return False
         return self._note(what, self._show_key(key))
 
-    def _show_key(self, key: KeyFile, certificate: Certificate | None = None) -> AuthResult:
-        passphrase = (self._credentials.password or "") if key.encrypted else ""
+    def _try_agent_keys(self) -> bool:
+        """Try the keys of an agent of the program's own; one that is unusable stops no other."""
+        for added in self._credentials.agent_keys:
+            what = f"agent's key {added.file.name}"
+            if PUBLICKEY not in self._offered:
+                return False
+            if not self._is_new(added.file.identity, what):
+                continue
+            try:
+                result = self._show_key(added.file, passphrase=added.passphrase)
+            except PKeyFileError as ex:
+                self._tried.append(f"{what}: {ex}")
+                continue
+            if self._note(what, result):
+                return True
+        return False
+
+    def _show_key(
+        self,
+        key: KeyFile,
+        certificate: Certificate | None = None,
+        passphrase: str | None = None,
+    ) -> AuthResult:
+        if passphrase is None:
+            passphrase = (self._credentials.password or "") if key.encrypted else ""
         line = certificate.line if certificate is not None else None
         offer = PrivateKey(key.data, passphrase, key.encrypted, key.public, line)
         if key.encrypted:

@@ -202,7 +202,8 @@ class HostClient(ABC):
                     else None
                 ),
                 key=key,
-                agent=resources.agent() if config.allow_agent else None,
+                agent=resources.agent() if config.allow_agent and not config.agent else None,
+                agent_keys=(config.agent.get_keys() if config.allow_agent and config.agent else ()),
                 identity_files=self.IDENTITIES if config.identity_auth else (),
                 password=config.password,
                 keyboard_interactive=bool(config.keyboard_interactive),
