@@ -209,6 +209,7 @@ ABILITIES = (
         seam=["request_subsystem"],
         client=["copy_file", "copy_remote_file", "scp_send", "scp_recv", "open_sftp"],
     ),
+    Ability("Channels to elsewhere (direct-tcpip)", seam=["open_direct_tcpip"]),
     Ability("Agent forwarding", settings=["forward_ssh_agent"]),
     Ability("Hosts behind other hosts", settings=["proxy_host", "proxy_jump", "proxy_command"]),
     Ability("OpenSSH's client configuration", settings=["ssh_config"]),

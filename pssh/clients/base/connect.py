@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import gevent
-from gevent.monkey import get_original
 
 from pssh.clients.base import algorithms
 from pssh.clients.base.arrivals import nothing_read
@@ -27,6 +26,7 @@ from pssh.clients.base.host_keys import KnownHosts
 from pssh.clients.base.keepalive import KeepAlive
 from pssh.clients.base.names import Address, resolve
 from pssh.clients.base.seam import WOULD_BLOCK, Algorithms, Session
+from pssh.clients.base.transport import TransportSocket
 from pssh.exceptions import (
     AuthenticationError,
     ConnectError,
@@ -39,21 +39,7 @@ from pssh.exceptions import (
 )
 from pssh.utils import logger
 
-# The real one, also when the program has made the standard library cooperative.
-_socket: type[socket.socket] = get_original("socket", "socket")
-
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-
-
-class TransportSocket(_socket):  # type: ignore[valid-type, misc]
-    """A socket that only its connection closes.
-
-    One that Python finds in a cycle it would close by itself, with a warning, and before the
-    protocol library has let go of the descriptor, which might be somebody else's by then.
-    """
-
-    def __del__(self) -> None:
-        pass
 
 
 #: What OpenSSH says in place of its version when it is only busy (sshd_config: MaxStartups,
@@ -168,7 +154,7 @@ def _with_host_keys(
 # TCP
 
 
-def _connect_any(target: Target, addresses: Sequence[Address], attempt: int) -> socket.socket:
+def _connect_any(target: Target, addresses: Sequence[Address], attempt: int) -> TransportSocket:
     """Connect to the first address that answers.
 
     Each address may take its share of the time that is left: one that swallows packets does
@@ -193,14 +179,14 @@ def _connect_any(target: Target, addresses: Sequence[Address], attempt: int) -> 
 
 def _connect_one(
     family: socket.AddressFamily, address: object, share: float | None
-) -> socket.socket:
-    sock: socket.socket = TransportSocket(family, socket.SOCK_STREAM)
+) -> TransportSocket:
+    sock = TransportSocket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         # Packets of SSH are small and each waits for an answer: they must not wait for company.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        code = sock.connect_ex(address)  # type: ignore[arg-type]
+        code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
             _wait_writable(sock, share)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

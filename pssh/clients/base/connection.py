@@ -23,11 +23,21 @@ from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 
 from pssh.clients.base import arrivals
-from pssh.clients.base.seam import READ, WOULD_BLOCK, WRITE, Channel, Session, WouldBlock
-from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
+from pssh.clients.base.seam import (
+    READ,
+    WOULD_BLOCK,
+    WRITE,
+    Channel,
+    Destination,
+    Session,
+    WouldBlock,
+)
+from pssh.clients.base.transport import TransportSocket
+from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, PSSHError
 
 if TYPE_CHECKING:
     from pssh.clients.base.keepalive import KeepAlive
+    from pssh.clients.base.pumps import Pumps
 
 _Result = TypeVar("_Result")
 
@@ -66,16 +76,19 @@ class Connection:
         "host",
         "keepalive",
         "port",
+        "pumps",
         "session",
         "sock",
     )
 
-    def __init__(self, session: Session, sock: socket.socket, host: str, port: int) -> None:
+    def __init__(self, session: Session, sock: TransportSocket, host: str, port: int) -> None:
         self.session = session
         self.sock = sock
         self.host = host
         self.port = port
         self.keepalive: KeepAlive | None = None
+        #: What carries bytes between channels of this connection and sockets.
+        self.pumps: Pumps | None = None
         self._hub = gevent.get_hub()
         self._thread: int = _get_ident()
         self._watcher = self._hub.loop.io(sock.fileno(), 1)
@@ -129,9 +142,7 @@ class Connection:
             try:
                 result = operation(*args)
             except BaseException as ex:
-                self._sent(me)
-                if isinstance(ex, ConnectionLostError):
-                    self.fail(ex)
+                self._failed(me, ex)
                 raise
             if self._keeps_unsent and self.session.lost_descriptor():
                 # Nobody can wait for a socket that the library has closed.
@@ -161,7 +172,45 @@ class Connection:
         """
         # The library opens one channel of a session at a time (see the seam).
         with self._opening:
-            return self.call(self.session.open_session)
+            try:
+                return self.call(self.session.open_session)
+            finally:
+                if self.session.opens_in_turn:
+                    self.wake()
+
+    def open_direct_tcpip(self, destination: Destination) -> Channel:
+        """Open a channel through which the server connects to somewhere else.
+
+        :param destination: where to, in an object of its own.
+        :raises SessionError: when the server refuses, or cannot connect.
+        :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
+        """
+        session = self.session
+        try:
+            return self.call(session.open_direct_tcpip, destination)
+        except PSSHError:
+            raise
+        except BaseException:
+            # Given up, which the server cannot be told before it has answered.
+            gevent.spawn(self._open_and_close, destination)
+            raise
+        finally:
+            if session.opens_in_turn:
+                self.wake()
+
+    def _open_and_close(self, destination: Destination) -> None:
+        with contextlib.suppress(PSSHError):
+            channel = self.open_direct_tcpip(destination)
+            self.call(channel.close)
+            self.release(channel)
+
+    def _failed(self, me: Any, error: BaseException) -> None:
+        self._sent(me)
+        if isinstance(error, ConnectionLostError):
+            self.fail(error)
+        elif self._waiters:
+            # A refusal may have come together with what others wait for.
+            self._share_arrivals()
 
     def _sent(self, me: Any) -> None:
         """Nothing of ours is partly sent any more: it is the others' turn."""
@@ -251,7 +300,7 @@ class Connection:
 
     def bytes_received(self) -> int:
         """Count the bytes that have come from the server, read or not."""
-        received = arrivals.bytes_received(self.sock)
+        received = self.sock.bytes_received()
         if received is None:
             # Without a counter: everything counts as an arrival while something is there.
             return self._seen + (1 if self.bytes_unread() else 0)
@@ -260,6 +309,10 @@ class Connection:
     def bytes_unread(self) -> int:
         """Count the bytes that have come from the server and not been read."""
         return arrivals.bytes_unread(self.sock)
+
+    def bytes_taken(self) -> int:
+        """Count the bytes that have come from the server and been read, by whichever call."""
+        return self.bytes_received() - self.bytes_unread()
 
     def writable(self) -> bool:
         """Whether the socket takes a small packet whole at this moment."""
@@ -284,7 +337,7 @@ class Connection:
     def fail(self, reason: BaseException) -> None:
         """The connection cannot be used any more: tell everyone who waits, and why."""
         if self._lost is None:
-            self._lost = reason
+            self._lost = self.sock.why_ended() or reason
             if self.keepalive is not None:
                 self.keepalive.stop()
             if self.session.lost_descriptor() and self._is_here():

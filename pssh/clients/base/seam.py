@@ -91,6 +91,24 @@ class GSSAPI:
     delegate_credentials: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Destination:
+    """Where a direct-tcpip channel leads, and for whom (RFC 4254 section 7.2).
+
+    The object itself, rather than what is in it, tells one opening from another.
+
+    :ivar host: a name or an address, as the server sees it.
+    :ivar port: a port there.
+    :ivar origin_host: the address of whoever wants to go there, for the server's log.
+    :ivar origin_port: its port.
+    """
+
+    host: str
+    port: int
+    origin_host: str = "127.0.0.1"
+    origin_port: int = 0
+
+
 class MethodFailed(Exception):
     """A method could not be carried through, for a reason on this side. The next one may be."""
 
@@ -243,6 +261,21 @@ class Session(ABC):
     @abstractmethod
     def open_session(self) -> Channel | WouldBlock:
         """Open a session channel. One at a time: a call continues the one that has begun."""
+
+    @abstractmethod
+    def open_direct_tcpip(self, destination: Destination) -> Channel | WouldBlock:
+        """Have the server connect to somewhere, and open a channel to there.
+
+        Several may be on their way at the same time, each with a destination object of its
+        own, as the server may take long for one that it cannot reach. One that was begun has
+        to be called until it ends.
+
+        :raises SessionError: when the server refuses, or cannot connect.
+        """
+
+    #: Whether channels can only be opened one after the other: what begins one then waits, and
+    #: has to be woken when the one before has ended.
+    opens_in_turn: bool = False
 
     @abstractmethod
     def send_keepalive(self) -> None:

@@ -9,14 +9,18 @@ or the ability is not there, instead of getting a wrong one.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import errno
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ssh2.channel
 import ssh2.session
 import ssh2.utils
 
-from pssh.clients.base.seam import ExitStatus
+from pssh.clients.base.seam import Destination, ExitStatus
 
 if TYPE_CHECKING:
     from ssh2.channel import Channel as RawChannel
@@ -50,6 +54,10 @@ _lib = ctypes.CDLL(ssh2.channel.__file__)
 _malloc = ctypes.CDLL(None).malloc
 _malloc.restype = ctypes.c_void_p
 _malloc.argtypes = [ctypes.c_size_t]
+_usable_size = getattr(ctypes.CDLL(None), "malloc_usable_size", None)
+if _usable_size is not None:
+    _usable_size.restype = ctypes.c_size_t
+    _usable_size.argtypes = [ctypes.c_void_p]
 
 
 def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
@@ -81,6 +89,26 @@ _userauth_publickey = _declare(
     SIGN_CALLBACK,
     ctypes.c_void_p,
 )
+_set_callback = _lib.libssh2_session_callback_set2
+_set_callback.restype = ctypes.c_void_p
+_set_callback.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+#: LIBSSH2_RECV_FUNC, and what libssh2_session_callback_set2 calls it.
+_RECV_CALLBACK = ctypes.CFUNCTYPE(
+    ctypes.c_ssize_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
+)
+_CALLBACK_RECV = 6
+_set_read_timeout = _lib.libssh2_session_set_read_timeout
+_set_read_timeout.restype = None
+_set_read_timeout.argtypes = [ctypes.c_void_p, ctypes.c_long]
+_FOR_EVER = 2**31 - 1
+_channel_read = _lib.libssh2_channel_read_ex
+_channel_read.restype = ctypes.c_ssize_t
+_channel_read.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
 _free = _lib.libssh2_free
 _free.restype = None
 _free.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -193,6 +221,132 @@ def request_pty(channel: int, term: str, columns: int, rows: int) -> int:
     """
     name = term.encode("ascii")
     return _request_pty(channel, name, len(name), None, 0, columns, rows, 0, 0)
+
+
+# A channel that is being opened
+
+OpeningState = bytes
+
+# struct _LIBSSH2_SESSION of libssh2 1.11, from open_state to direct_message_len: state, start,
+# channel, packet, its length, answer, its length, number | state, message, and the lengths of
+# host, origin and message
+_OPENING = struct.Struct("=ixxxxqQQQQQIiQQQQ")
+_OPENING_LENGTHS = struct.Struct("=QQQ")
+#: libssh2_NB_state_created, libssh2_NB_state_sent
+_CREATED, _SENT = 2, 3
+_DIRECT_TCPIP = b"direct-tcpip"
+
+#: Where in that the channel's pointer is.
+_OPENED_CHANNEL = 16
+
+#: What a session remembers while it opens no channel.
+NOTHING_OPENING: OpeningState = bytes(_OPENING.size)
+
+#: Where in a session that is; ``None`` until it has been found.
+_opening_offset: int | None = None
+
+
+def opening_is_found() -> bool:
+    """Whether it is known what a session remembers of the channel that it opens."""
+    return _opening_offset is not None
+
+
+def find_opening(session: int, destination: Destination) -> bool:
+    """Find out where a session remembers the channel that it opens. Once for a process.
+
+    It is looked for by what must be there now, rather than where it is in some build.
+
+    :param session: the session's pointer; it has just begun to open its first channel.
+    :param destination: where that leads.
+    :returns: whether it was found, in one place and no other.
+    """
+    global _opening_offset
+    if not LAYOUT_KNOWN or _usable_size is None:
+        return False
+    memory = ctypes.string_at(session, _usable_size(session))
+    host, origin = len(destination.host.encode()), len(destination.origin_host.encode())
+    # Two strings and two numbers (RFC 4254 section 7.2).
+    lengths = _OPENING_LENGTHS.pack(host, origin, host + origin + 16)
+    found = []
+    position = memory.find(lengths)
+    while position >= 0:
+        offset = position + _OPENING_LENGTHS.size - _OPENING.size
+        if offset >= 0 and offset % _POINTER == 0 and _is_opening(memory, offset):
+            found.append(offset)
+        position = memory.find(lengths, position + 1)
+    if len(found) != 1:
+        return False
+    _opening_offset = found[0]
+    return True
+
+
+def _is_opening(memory: bytes, offset: int) -> bool:
+    fields = _OPENING.unpack_from(memory, offset)
+    state, channel, packet, packet_length, direct, message = (fields[i] for i in _TELLING)
+    if state not in (_CREATED, _SENT) or direct != _CREATED or not (channel and packet and message):
+        return False
+    # The packet begins with the type of the channel and what is said of every channel.
+    if packet_length != len(_DIRECT_TCPIP) + 17 or _word(channel + _TYPE_LENGTH) != len(
+        _DIRECT_TCPIP
+    ):
+        return False
+    return ctypes.string_at(_word(channel + _TYPE), len(_DIRECT_TCPIP)) == _DIRECT_TCPIP
+
+
+#: What of ``_OPENING`` can be told: the rest may be anything.
+_TELLING = (0, 2, 3, 4, 8, 9)
+
+
+def channel_of(state: OpeningState) -> int:
+    """Return the pointer of the channel that is being opened."""
+    return int.from_bytes(state[_OPENED_CHANNEL : _OPENED_CHANNEL + _POINTER], sys.byteorder)
+
+
+def swap_opening(session: int, state: OpeningState) -> OpeningState:
+    """Have a session remember something else of the channel that it opens.
+
+    :param session: the session's pointer.
+    :param state: what it is to remember.
+    :returns: what it has remembered until now.
+    """
+    assert _opening_offset is not None
+    address = session + _opening_offset
+    before = ctypes.string_at(address, _OPENING.size)
+    ctypes.memmove(address, state, _OPENING.size)
+    return before
+
+
+def receive(channel: int) -> int:
+    """Read everything that has come from the network, for whichever channel it is.
+
+    :param channel: the pointer of any channel of the session, also of one that is being opened.
+    :returns: libssh2's code.
+    """
+    return int(_channel_read(channel, 0, None, 0))
+
+
+@contextmanager
+def receiving_nothing(session: int) -> Iterator[None]:
+    """Keep libssh2 from reading from the network.
+
+    :param session: the session's pointer.
+    """
+    before = _set_callback(session, _CALLBACK_RECV, ctypes.cast(_nothing_comes, ctypes.c_void_p))
+    try:
+        yield
+    finally:
+        _set_callback(session, _CALLBACK_RECV, before)
+
+
+_nothing_comes = _RECV_CALLBACK(lambda *_: -errno.EAGAIN)
+
+
+def wait_for_ever(session: int) -> None:
+    """Let answers take longer than the 60 seconds after which libssh2 forgets the question.
+
+    :param session: the session's pointer.
+    """
+    _set_read_timeout(session, _FOR_EVER)
 
 
 def userauth_publickey(raw: RawSession, user: str, blob: bytes, callback: Any) -> int | None:

@@ -9,6 +9,7 @@ import socket
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from ssh2 import session as ssh2_session
 from ssh2.error_codes import (
@@ -37,6 +38,7 @@ from pssh.clients.base.seam import (
     Algorithms,
     AuthResult,
     Channel,
+    Destination,
     PrivateKey,
     Session,
     Signer,
@@ -44,8 +46,12 @@ from pssh.clients.base.seam import (
 )
 from pssh.clients.native import libssh2
 from pssh.clients.native.channel import NativeChannel
+from pssh.clients.native.direct_tcpip import DirectTCPIP
 from pssh.clients.native.errors import TRANSPORT_ERRORS, describe, error_for_code, translate
 from pssh.exceptions import ConnectionLostError, PKeyFileError, PSSHError, SSHError
+
+if TYPE_CHECKING:
+    from ssh2.channel import Channel as RawChannel
 
 # The seam's directions are libssh2's own, so that they need no translation at each call.
 assert (READ, WRITE) == (
@@ -109,7 +115,17 @@ class NativeSession(Session):
     :param offered: the algorithms to offer.
     """
 
-    __slots__ = ("_callback", "_channels", "_opened", "_silence", "_sock", "host", "port")
+    __slots__ = (
+        "_callback",
+        "_channels",
+        "_direct",
+        "_opened",
+        "_opening",
+        "_silence",
+        "_sock",
+        "host",
+        "port",
+    )
 
     def __init__(self, host: str, port: int, offered: Algorithms) -> None:
         self.host = host
@@ -118,6 +134,9 @@ class NativeSession(Session):
         self._sock: socket.socket | None = None
         self._channels: list[weakref.ref[NativeChannel]] = []
         self._callback: object = None
+        #: Whether a session channel is being opened.
+        self._opening = False
+        self._direct: DirectTCPIP | None = None
         self._silence: socket.socket | None = None
         self._raw.set_blocking(False)
         # One question each time that it is asked for: the pace is the caller's (2 seconds is
@@ -323,12 +342,36 @@ class NativeSession(Session):
     # Channels
 
     def open_session(self) -> Channel | WouldBlock:
+        if self._direct is not None and self._direct.in_turn:
+            return WOULD_BLOCK
+        raw_session = self._raw
         try:
-            raw = self._raw.open_session()
+            if self._direct is None:
+                raw = raw_session.open_session()
+            else:
+                raw = self._direct.among_others(raw_session.open_session)
         except SSH2Error as ex:
             raise self.error(ex, "open a session") from ex
-        if raw == LIBSSH2_ERROR_EAGAIN:
+        self._opening = raw == LIBSSH2_ERROR_EAGAIN
+        return WOULD_BLOCK if self._opening else self._new_channel(raw)
+
+    def open_direct_tcpip(self, destination: Destination) -> Channel | WouldBlock:
+        if self._direct is None:
+            self._direct = DirectTCPIP(self._raw)
+        if not self._direct.may_open(destination, other_begun=self._opening):
             return WOULD_BLOCK
+        try:
+            raw = self._direct.open(destination)
+        except SSH2Error as ex:
+            raise self.error(ex, f"open a tunnel to {destination.host}:{destination.port}") from ex
+        return WOULD_BLOCK if raw is None else self._new_channel(raw)
+
+    @property
+    def opens_in_turn(self) -> bool:  # type: ignore[override]
+        """Whether a channel can only be opened when the one before has been."""
+        return not libssh2.opening_is_found()
+
+    def _new_channel(self, raw: RawChannel) -> NativeChannel:
         channel = NativeChannel(self, raw)
         self._channels = [ref for ref in self._channels if ref() is not None]
         self._channels.append(weakref.ref(channel))
@@ -359,6 +402,9 @@ class NativeSession(Session):
         if self._sock is not None:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
+        if self._direct is not None:
+            self._direct.forget()
+            self._direct = None
         # libssh2 tries to send when it frees channels, also those whose opening has only
         # begun. All of it goes now, while the descriptor is still ours: later it may belong
         # to somebody else's connection.

@@ -134,6 +134,22 @@ def channel_pointer(raw: RawChannel) -> int:
     raise _unknown_build()
 
 
+#: struct ssh_channel_struct: session, number of the channel on this side
+_NUMBER = 8
+
+
+def channel_number(raw: RawChannel, session: int) -> int | None:
+    """Return the number that a channel has on this side, ``None`` where that is not certain.
+
+    :param raw: the channel.
+    :param session: its session's pointer.
+    """
+    channel = channel_pointer(raw)
+    if _word(channel) != session:
+        return None
+    return ctypes.c_uint32.from_address(channel + _NUMBER).value
+
+
 # Certificates
 
 # struct __pyx_obj_3ssh_3key_SSHKey: head, vtable, ssh_key

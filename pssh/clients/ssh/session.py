@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -31,6 +32,7 @@ from pssh.clients.base.seam import (
     Algorithms,
     AuthResult,
     Channel,
+    Destination,
     MethodFailed,
     PrivateKey,
     Session,
@@ -60,6 +62,19 @@ _METHODS = {
 _NO_VALID_TICKET = "Sending 0 oids"
 #: What it logs of each token, good or bad.
 _NO_ERROR = "GSSAPI(accepting token)"
+
+#: What libssh reports of a channel that the server did not open: its number here, the reason's
+#: code and the server's words.
+_OPEN_FAILURE = re.compile(r"channel (\d+) error \((\d+)\) ?(.*)", re.DOTALL)
+#: Several answers came at once, and libssh keeps the last one's.
+_REASON_LOST = "the server refused it, like another at the same time"
+#: RFC 4254 section 5.1.
+_OPEN_FAILURES = {
+    1: "administratively prohibited",
+    2: "connect failed",
+    3: "unknown channel type",
+    4: "resource shortage",
+}
 
 _OPTIONS = {
     "kex_algorithms": (options.KEY_EXCHANGE,),
@@ -120,6 +135,7 @@ class LibsshSession(Session):
     __slots__ = (
         "_agent",
         "_channels",
+        "_forwards",
         "_kerberos_log",
         "_key",
         "_much",
@@ -152,6 +168,8 @@ class LibsshSession(Session):
         self._agent: AgentDialogue | None = None
         self._kerberos_log: list[str] = []
         self._opening: ssh_session.Channel | None = None
+        #: Channels to elsewhere that are being opened.
+        self._forwards: dict[Destination, ssh_session.Channel] = {}
         #: Kept until they are released: freeing one may send, and only we look what came of it.
         self._channels: set[LibsshChannel] = set()
 
@@ -468,6 +486,39 @@ class LibsshSession(Session):
         self._channels.add(channel)
         return channel
 
+    def open_direct_tcpip(self, destination: Destination) -> Channel | WouldBlock:
+        raw = self._raw
+        self.check()
+        to, origin = destination, destination.origin_host
+        opening = self._forwards.get(to)
+        try:
+            if opening is None:
+                opening = self._forwards[to] = raw.channel_new()
+            code = opening.open_forward(to.host, to.port, origin, to.origin_port)
+        except BaseSSHError as ex:
+            self._forwards.pop(to, None)
+            raise self._refused_forward(to, opening) from ex
+        self.flush()
+        if code == SSH_AGAIN:
+            return WOULD_BLOCK
+        del self._forwards[to]
+        channel = LibsshChannel(self, opening)
+        self._channels.add(channel)
+        return channel
+
+    def _refused_forward(self, to: Destination, opening: ssh_session.Channel | None) -> PSSHError:
+        error = self.error(f"open a tunnel to {to.host}:{to.port}", SessionError)
+        if isinstance(error, ConnectionLostError) or opening is None:
+            return error
+        # What libssh reported last may be about another channel.
+        number = libssh.channel_number(opening, self._pointer)
+        *said, reason = error.args
+        found = _OPEN_FAILURE.search(reason)
+        if found is not None:
+            about_this = number is not None and int(found[1]) == number
+            reason = _refusal(int(found[2]), found[3]) if about_this else _REASON_LOST
+        return SessionError(*said, reason, host=self.host, port=self.port)
+
     def released(self, channel: LibsshChannel) -> None:
         """A channel has been freed; libssh may have sent something then, and failed."""
         self._channels.discard(channel)
@@ -485,6 +536,7 @@ class LibsshSession(Session):
         for channel in list(self._channels):
             channel.release()
         self._opening = None
+        self._forwards.clear()
         if not self.lost_descriptor():
             # To libssh what follows looks as if the other side had gone: it sends no more.
             with contextlib.suppress(OSError):
@@ -493,3 +545,8 @@ class LibsshSession(Session):
             sock.detach()
         self._key = self._queried = self._agent = None
         self._opened = None
+
+
+def _refusal(code: int, words: str) -> str:
+    reason = _OPEN_FAILURES.get(code, f"reason {code}")
+    return f"{reason}: {words.strip()}" if words.strip() else reason

@@ -1,0 +1,209 @@
+"""All pumps of a connection, run by one greenlet.
+
+A bastion may have a thousand targets behind it. With a greenlet for each, every packet would
+wake them all, and a thousand connections be a million switches.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import gevent
+from gevent.monkey import get_original
+
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.pump import BLOCK, Pump
+from pssh.clients.base.seam import WOULD_BLOCK, Channel
+from pssh.exceptions import PSSHError
+
+_get_ident: Callable[[], int] = get_original("_thread", "get_ident")
+
+
+def start(
+    connection: Connection,
+    channel: Channel,
+    sock: socket.socket,
+    on_end: Callable[[Pump], None] | None = None,
+) -> Pump:
+    """Carry bytes between a channel and a socket until both ways have ended.
+
+    :param connection: the channel's connection.
+    :param channel: the channel; it is the pump's from now on, which closes it.
+    :param sock: a connected stream socket that does not block; it is the pump's, too.
+    :param on_end: called with the pump when it has ended, and before the socket is closed, so
+        that whoever has the other end can know why. It must not wait.
+    :returns: the pump, which runs: see its ``done`` and ``error``.
+    """
+    if connection.pumps is None:
+        connection.pumps = Pumps(connection)
+    return connection.pumps.start(channel, sock, on_end)
+
+
+class Pumps:
+    """Runs the pumps of a connection.
+
+    :param connection: the connection.
+    """
+
+    __slots__ = (
+        "_asleep",
+        "_buffer",
+        "_closing",
+        "_greenlet",
+        "_pumps",
+        "_scanned",
+        "_thread",
+        "_touched",
+        "connection",
+        "hub",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.hub = gevent.get_hub()
+        self._thread = _get_ident()
+        self._pumps: dict[Pump, None] = {}
+        #: Pumps whose socket may have got further, or that were stopped.
+        self._touched: dict[Pump, None] = {}
+        #: Channels of pumps that have ended, which the server has not closed yet.
+        self._closing: list[Channel] = []
+        self._greenlet: gevent.Greenlet | None = None
+        self._asleep = False
+        self._scanned = -1
+        self._buffer = bytearray()
+
+    def start(
+        self, channel: Channel, sock: socket.socket, on_end: Callable[[Pump], None] | None
+    ) -> Pump:
+        """Start a pump. See :func:`start`."""
+        pump = Pump(self, channel, sock, on_end)
+        self._pumps[pump] = None
+        # What came before it was there has woken nobody for it.
+        self._scanned = -1
+        if self._greenlet is None or self._greenlet.dead:
+            self._buffer = bytearray(BLOCK)
+            self._greenlet = gevent.spawn(self._run)
+        self._touched[pump] = None
+        self._wake()
+        return pump
+
+    def stop(self, pump: Pump) -> None:
+        """See :meth:`Pump.stop`."""
+        if _get_ident() != self._thread:
+            self.hub.loop.run_callback_threadsafe(self.stop, pump)
+        elif pump in self._pumps:
+            pump.stopped = True
+            self._touched[pump] = None
+            self._wake()
+
+    def touch(self, pump: Pump) -> None:
+        """Runs in the loop: the socket of a pump is ready."""
+        self._touched[pump] = None
+        self._resume()
+
+    def ended(self, pump: Pump) -> None:
+        """A pump has ended, and its channel is to be closed."""
+        self._pumps.pop(pump, None)
+        self._touched.pop(pump, None)
+        self._closing.append(pump.channel)
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self.hub.loop.run_callback(self._resume)
+
+    def _resume(self) -> None:
+        """Runs in the loop: there is something to do."""
+        if self._asleep:
+            self._asleep = False
+            assert self._greenlet is not None
+            self._greenlet.switch()
+
+    # The greenlet
+
+    def _run(self) -> None:
+        connection = self.connection
+        try:
+            while connection.alive and (self._pumps or self._closing):
+                more = self._serve_sockets()
+                if connection.bytes_received() != self._scanned:
+                    more = self._serve_channels() or more
+                self._close_channels()
+                if more:
+                    # Who is at the other ends of the sockets has a turn.
+                    gevent.sleep(0)
+                elif not self._touched and connection.bytes_taken() == self._scanned:
+                    self._sleep()
+        except PSSHError:
+            if connection.alive:
+                raise
+        finally:
+            self._give_up()
+
+    def _serve_sockets(self) -> bool:
+        """Serve the pumps whose sockets are ready; whether there is more at once."""
+        touched, self._touched = self._touched, {}
+        more = False
+        for pump in touched:
+            if pump.stalled and pump.to_socket():
+                # The channel may have more for it.
+                self._scanned = -1
+            if pump in self._pumps and not pump.blocked and pump.from_socket(self._buffer):
+                self._touched[pump] = None
+                more = True
+        return more
+
+    def _serve_channels(self) -> bool:
+        """Read what has come, for whichever pump; whether there is more at once."""
+        # Before the first read: what others take from the network meanwhile is news.
+        self._scanned = self.connection.bytes_taken()
+        more = asked = False
+        for pump in list(self._pumps):
+            if pump.blocked:
+                pump.from_socket(self._buffer)
+            if not pump.wants_channel or pump not in self._pumps:
+                continue
+            # One read takes from the network what there is, for whichever channel.
+            if not asked or pump.has_news:
+                asked = True
+                more = pump.from_channel() or more
+        if more:
+            self._scanned = -1
+        return more
+
+    def _close_channels(self) -> None:
+        """Bring the channels of those that have ended to their end."""
+        closing, self._closing = self._closing, []
+        for channel in closing:
+            try:
+                if self.connection.attempt(channel.close) is WOULD_BLOCK:
+                    self._closing.append(channel)
+                    continue
+            except PSSHError:
+                if not self.connection.alive:
+                    raise
+            self.connection.release(channel)
+
+    def _sleep(self) -> None:
+        self._asleep = True
+        try:
+            if self._closing or any(p.wants_channel or p.blocked for p in self._pumps):
+                self.connection.wait()
+            else:
+                # Nobody could take what comes: a connection that has something is no news.
+                self.connection.park()
+            if self._asleep:
+                # The connection has woken us: it has something, or it has ended.
+                self._scanned = -1
+        finally:
+            self._asleep = False
+
+    def _give_up(self) -> None:
+        """The connection has ended, or this greenlet was killed: so has everything on it."""
+        connection = self.connection
+        for pump in list(self._pumps):
+            pump.finish(connection.end())
+        for channel in self._closing:
+            connection.release(channel)
+        self._closing.clear()
+        self._buffer = bytearray()
