@@ -7,8 +7,8 @@ import asyncio
 import asyncssh
 
 from benchmarks import asyncssh_files
-from benchmarks.asyncssh_connections import close_all, connect
-from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, work
+from benchmarks.asyncssh_connections import close_all, connect, connect_to_bastion
+from benchmarks.gauge import Figures, Gauge, Settings, expect, hosts_of, memory_kib, work
 
 
 async def run_and_read(connection: asyncssh.SSHClientConnection) -> None:
@@ -21,22 +21,24 @@ async def run_and_read(connection: asyncssh.SSHClientConnection) -> None:
 async def connect_all(settings: Settings, run: bool) -> list[asyncssh.SSHClientConnection]:
     """Connect to all hosts, as many at once as the other clients, and run a command if asked."""
     limit = asyncio.Semaphore(settings["pool_size"])
+    bastion = await connect_to_bastion(settings)
 
-    async def connect_one() -> asyncssh.SSHClientConnection:
+    async def connect_one(host: str) -> asyncssh.SSHClientConnection:
         async with limit:
-            connection = await connect(settings)
+            connection = await connect(settings, host, bastion)
             if run:
                 await run_and_read(connection)
             return connection
 
-    return await asyncio.gather(*(connect_one() for _ in range(settings["hosts"])))
+    return await asyncio.gather(*map(connect_one, hosts_of(settings)))
 
 
 async def connect_and_run(settings: Settings) -> Figures:
     """Connect to all hosts, authenticate, run one command."""
+    before = memory_kib("VmRSS")
     gauge = Gauge()
     connections = await connect_all(settings, run=True)
-    figures = gauge.read()
+    figures = {**gauge.read(), "before": before, "after": memory_kib("VmRSS")}
     await close_all(connections)
     return figures
 

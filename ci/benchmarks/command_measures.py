@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.gauge import Settings
-from benchmarks.measure import KIB_PER_MIB, Measure, Row, Target
+from benchmarks.measure import KIB_PER_MIB, LINE_CHARACTERS, Measure, Row, Target
 from benchmarks.peer import ASYNCSSH, LIBSSH, NATIVE, OURS, PARALLEL_SSH, PARALLEL_SSH_LIBSSH
 
 MANY_LINES = 3_000_000
 LONG_LINES = 400_000
-LINE_CHARACTERS = 999
 HUGE_LINES = 10_000_000
 CONNECTIONS = 1000
 HOSTS_FAR = 100

@@ -8,7 +8,7 @@ from dataclasses import replace
 from benchmarks.files import Files
 from benchmarks.gauge import Figures
 from benchmarks.measure import KIB_PER_MIB, Measure, Row, Target
-from benchmarks.peer import ASYNCSSH, LIBSSH, NATIVE, OPENSSH, OURS, PARALLEL_SSH, Peer
+from benchmarks.peer import ASYNCSSH, LIBSSH, NATIVE, OURS, PARALLEL_SSH, SFTP, Peer
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -45,12 +45,12 @@ def sftp(task: str, native: float, libssh: float) -> Measure:
                 (
                     at_least(NATIVE, native, ASYNCSSH),
                     at_least(LIBSSH, libssh, ASYNCSSH),
-                    at_least(LIBSSH, 1.8, OPENSSH),
+                    at_least(LIBSSH, 1.8, SFTP),
                 ),
             ),
             Row(f"{name}, client CPU s", lambda figures: figures["cpu"]),
         ),
-        (*OURS, ASYNCSSH, OPENSSH),
+        (*OURS, ASYNCSSH, SFTP),
         guests=(PARALLEL_SSH,),
         files=replace(BIG, fetched=task == "get"),
     )

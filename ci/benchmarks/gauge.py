@@ -47,9 +47,19 @@ def expect(actual: object, expected: object, what: str) -> None:
         sys.exit(f"The benchmark read {what} {actual!r} where {expected!r} was expected.")
 
 
+def hosts_of(settings: Settings) -> list[str]:
+    """The hosts to connect to: as many as are asked for, of the addresses that there are."""
+    addresses = settings["addresses"]
+    return [addresses[number % len(addresses)] for number in range(settings["hosts"])]
+
+
 def work(measures: dict[str, Callable[[Settings], Figures]]) -> None:
-    """Run the measure named in the settings (JSON, first argument) and print its figures."""
+    """Run the measure named in the settings (JSON, first argument) and print its figures.
+
+    ``most`` is added, the most KiB that were resident, unless the measure knows better.
+    """
     settings = json.loads(sys.argv[1])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    print(json.dumps(measures[settings["measure"]](settings)))
+    figures = measures[settings["measure"]](settings)
+    print(json.dumps({"most": memory_kib("VmHWM"), **figures}))

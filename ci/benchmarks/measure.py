@@ -10,6 +10,8 @@ from benchmarks.gauge import Figures, Settings
 from benchmarks.peer import Peer
 
 KIB_PER_MIB = 1024
+#: Of a long line; with its ending it has 1,000 bytes.
+LINE_CHARACTERS = 999
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Row:
     :ivar title: what it is, with its unit.
     :ivar value: makes it from what a worker reports.
     :ivar targets: what our clients must reach.
+    :ivar is_wall: whether it is made of the wall time, which may be the server's.
     """
 
     title: str
     value: Callable[[Figures], float]
     targets: tuple[Target, ...] = ()
+    is_wall: bool = False
 
     def without(self, absent: Collection[Peer]) -> Row:
         """The same line without the targets of some clients."""
@@ -70,6 +74,10 @@ class Measure:
     :ivar files: what is copied, where files are; every run's copy is compared with it.
     :ivar by_default: whether it runs unless it is asked for.
     :ivar rounds: how many are enough; ``None``: as many as are asked for.
+    :ivar patience: seconds that a peer may take, its start included. One that takes longer is
+        ended, and the table says so.
+    :ivar bastion: whether the hosts are behind another server.
+    :ivar light_server: whether the server is one that many thousand connections fit into.
     """
 
     name: str
@@ -84,6 +92,9 @@ class Measure:
     by_default: bool = True
     pool_size: int = 100
     rounds: int | None = None
+    patience: float = 60.0
+    bastion: bool = False
+    light_server: bool = False
 
     def without(self, absent: Collection[Peer]) -> Measure:
         """The same measure where some peers do not take part and have no targets."""

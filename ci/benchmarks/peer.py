@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environment import CHECKOUT, Environment, SystemEnvironment
 from benchmarks.gauge import Figures, Settings
-
-#: Seconds; the longest run takes five and a half minutes on two cores (asyncssh, small files).
-RUN_TIMEOUT = 900
+from tests.servers.process_tree import kill_trees
 
 
 class RunError(RuntimeError):
     """A peer did not do what was to be measured."""
+
+
+class TookTooLongError(RunError):
+    """A peer was ended because it took too long."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,13 @@ class Peer:
     client_module: str = ""
     checks_host_keys: bool = True
 
-    def run(self, settings: Settings, home: Path) -> Figures:
+    def run(self, settings: Settings, home: Path, patience: float) -> Figures:
         """Do one measured run in a fresh process.
 
         :param home: an empty home folder for it.
-        :raises RunError: when it fails (its error output is in the message) or takes too long.
+        :param patience: seconds that it may take, its start included.
+        :raises RunError: when it fails; its error output is in the message.
+        :raises TookTooLongError: when it takes longer. It has been ended then.
         """
         own = {
             **settings,
@@ -47,21 +52,28 @@ class Peer:
             "checks_host_keys": self.checks_host_keys,
         }
         command = [str(self.environment.python), "-m", f"benchmarks.{self.worker}", json.dumps(own)]
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment.variables(home),
+            cwd=home,
+        )
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                env=self.environment.variables(home),
-                cwd=home,
-                timeout=RUN_TIMEOUT,
-            )
+            output, errors = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired as error:
-            raise RunError(f"{self.name} took over {RUN_TIMEOUT} s at {settings}.") from error
-        if done.returncode:
-            raise RunError(f"{self.name} failed at {settings}:\n{done.stderr.strip()}")
-        figures: Figures = json.loads(done.stdout.splitlines()[-1])
-        return figures
+            raise TookTooLongError(f"{self.name} took over {patience:g} s.") from error
+        finally:
+            if process.poll() is None:
+                kill_trees([process.pid])
+                process.communicate()
+        if process.returncode:
+            raise RunError(f"{self.name} failed:\n{errors.strip()}")
+        figures: Figures = json.loads(output.splitlines()[-1])
+        return {**figures, "process": time.perf_counter() - started}
 
 
 _OURS = Environment("ours", (CHECKOUT / "requirements.txt").read_text(), has_checkout=True)
@@ -75,7 +87,28 @@ PARALLEL_SSH_LIBSSH = Peer(
     "parallel-ssh's libssh", _RELEASE, "pssh_worker", _LIBSSH, checks_host_keys=False
 )
 ASYNCSSH = Peer("asyncssh", Environment("asyncssh", "asyncssh"), "asyncssh_worker")
-OPENSSH = Peer("OpenSSH's sftp", SystemEnvironment("OpenSSH", ""), "openssh_worker")
+PARAMIKO = Peer("paramiko", Environment("paramiko", "paramiko"), "paramiko_worker")
+FABRIC = Peer("Fabric", Environment("fabric", "fabric"), "fabric_worker", checks_host_keys=False)
+
+_OPENSSH = SystemEnvironment("OpenSSH", "ssh -V", has_checkout=True)
+CLUSH = Peer(
+    "clush",
+    SystemEnvironment("ClusterShell", "clush --version", has_checkout=True),
+    "openssh_worker",
+    "clush",
+)
+PDSH = Peer(
+    "pdsh", SystemEnvironment("pdsh", "pdsh -V", has_checkout=True), "openssh_worker", "pdsh"
+)
+SFTP = Peer("OpenSSH's sftp", _OPENSSH, "openssh_worker", "sftp")
+SCP = Peer("OpenSSH's scp", _OPENSSH, "openssh_worker", "scp")
+
+#: What the libraries need by themselves: the limit of our clients.
+BARE_LIBSSH2 = Peer("bare libssh2", _OURS, "bare_worker", "benchmarks.bare_libssh2")
+BARE_LIBSSH = Peer("bare libssh", _OURS, "bare_worker", "benchmarks.bare_libssh")
 
 OURS = (NATIVE, LIBSSH)
-PEERS = (*OURS, PARALLEL_SSH, PARALLEL_SSH_LIBSSH, ASYNCSSH, OPENSSH)
+BARE = (BARE_LIBSSH2, BARE_LIBSSH)
+#: What a user would take instead of ours.
+OTHERS = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH, ASYNCSSH, PARAMIKO, FABRIC, CLUSH, PDSH, SFTP, SCP)
+PEERS = (*OURS, *BARE, *OTHERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from benchmarks.gauge import Settings
+from benchmarks.gauge import Settings, hosts_of
 
 
 def client_module(settings: Settings) -> Any:
@@ -17,7 +17,7 @@ def parallel_client(settings: Settings, hosts: int) -> Any:
     """A client for the server, repeated."""
     client_class = client_module(settings).ParallelSSHClient
     arguments = {**_arguments(settings), "pool_size": settings["pool_size"]}
-    return client_class([settings["host"]] * hosts, **arguments)
+    return client_class(hosts_of({**settings, "hosts": hosts}), **arguments)
 
 
 def single_client(settings: Settings) -> Any:
@@ -36,4 +36,7 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     if settings["checks_host_keys"]:
         arguments["known_hosts"] = settings["known_hosts"]
         arguments["host_key_policy"] = "strict"
+    if settings["bastion_port"]:
+        arguments["proxy_host"] = settings["host"]
+        arguments["proxy_port"] = settings["bastion_port"]
     return arguments

@@ -24,10 +24,11 @@ def run_and_read(client: Any, hosts: int) -> None:
 def connect_and_run(settings: Settings) -> Figures:
     """Connect to all hosts, authenticate, run one command."""
     client_module(settings)  # importing it is not part of what is measured
+    before = memory_kib("VmRSS")
     gauge = Gauge()
     client = parallel_client(settings, settings["hosts"])
     run_and_read(client, settings["hosts"])
-    return gauge.read()
+    return {**gauge.read(), "before": before, "after": memory_kib("VmRSS")}
 
 
 def further_commands(settings: Settings) -> Figures:

@@ -5,53 +5,51 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from benchmarks.gauge import Figures
 from benchmarks.measure import Measure, Row, Target
-from benchmarks.peer import Peer
-
-#: Peer name -> what each of its runs reported; nothing where one of them failed.
-Results = dict[str, list[Figures]]
+from benchmarks.outcome import Outcome
+from benchmarks.peer import OURS
 
 FAILED = "FAILED"
+#: Marks a wall time that is the server's.
+SERVERS = "*"
 
 
 class Report:
-    """Collects the lines of both tables; ``short`` counts the targets missed and the failures.
+    """Collects the lines of both tables; ``short`` counts the targets missed and the failures."""
 
-    :ivar peers: whose figures have a column.
-    """
-
-    def __init__(self, peers: Sequence[Peer]) -> None:
+    def __init__(self) -> None:
         self.short = 0
-        self.peers = peers
-        self._figures: list[tuple[str, ...]] = [("measure", *(peer.name for peer in peers))]
+        ratios = [f"/ {peer.name}" for peer in OURS]
+        self._figures: list[tuple[str, ...]] = [("measure", "client", "median", "range", *ratios)]
         self._targets: list[tuple[str, ...]] = [("target", "client", "reached", "must be", "")]
 
-    def add(self, measure: Measure, results: Results) -> None:
+    def add(self, measure: Measure, outcome: Outcome) -> None:
         """Add the rows of a measure and their targets."""
         targets = [target for row in measure.rows for target in row.targets]
         needed = {*measure.peers, *(target.peer for target in targets if target.peer)}
-        self.short += sum(not results[peer.name] for peer in needed)
+        self.short += sum(not outcome.runs.get(peer.name) for peer in needed)
         for row in measure.rows:
-            values = {name: [row.value(run) for run in runs] for name, runs in results.items()}
-            cells = (_spread(values.get(peer.name)) for peer in self.peers)
-            self._figures.append((row.title, *cells))
-            medians = {name: statistics.median(each) for name, each in values.items() if each}
+            title = row.title
+            for peer in (*measure.peers, *measure.guests):
+                self._figures.append((title, *_cells(row, peer.name, outcome)))
+                title = ""
             for target in row.targets:
-                self._add_target(row, target, medians)
+                self._add_target(row, target, outcome)
 
     def __str__(self) -> str:
         tables = [self._figures, self._targets] if len(self._targets) > 1 else [self._figures]
-        return "\n\n".join(map(_table, tables))
+        note = f"{SERVERS} all processors were busy, and most of the time with the server"
+        return "\n\n".join([*map(table, tables), note])
 
-    def _add_target(self, row: Row, target: Target, medians: dict[str, float]) -> None:
-        if any(peer and peer.name not in medians for peer in (target.client, target.peer)):
+    def _add_target(self, row: Row, target: Target, outcome: Outcome) -> None:
+        value = outcome.median(target.client.name, row.value)
+        peers = outcome.median(target.peer.name, row.value) if target.peer else 1.0
+        if value is None or peers is None:
             self._targets.append((row.title, target.client.name, "", str(target), FAILED))
             return
-        value = medians[target.client.name]
         reached = f"{value:.3g}"
         if target.peer is not None:
-            value /= medians[target.peer.name]
+            value /= peers
             reached = f"{value:.2f}"
         met = target.is_met(value)
         self.short += not met
@@ -59,18 +57,25 @@ class Report:
         self._targets.append((row.title, target.client.name, reached, str(target), verdict))
 
 
-def _spread(values: Sequence[float] | None) -> str:
-    if values is None:  # it does not take part
-        return "-"
+def _cells(row: Row, peer: str, outcome: Outcome) -> tuple[str, ...]:
+    """A peer's name, its median, how far its runs lie apart, and the ratios to ours."""
+    values = outcome.values(peer, row.value)
     if not values:
-        return FAILED
-    median = f"{statistics.median(values):.3g}"
-    return median if len(values) == 1 else f"{median} ({min(values):.3g}-{max(values):.3g})"
+        return (peer, outcome.failures.get(peer, FAILED))
+    median = statistics.median(values)
+    mark = SERVERS if row.is_wall and outcome.is_the_servers(peer) else ""
+    spread = f"{min(values):.3g}-{max(values):.3g}" if len(values) > 1 else ""
+    ours = [outcome.median(each.name, row.value) for each in OURS]
+    ratios = [f"{median / other:.2f}" if other else "" for other in ours]
+    return (peer, f"{median:.3g}{mark}", spread, *ratios)
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    heading, *others = (_joined(line, widths) for line in lines)
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as text in columns, the first one as their headings."""
+    width = max(map(len, lines))
+    full = [(*line, *[""] * (width - len(line))) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
+    heading, *others = (_joined(line, widths) for line in full)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     return "\n".join([heading, rule, *others])
 

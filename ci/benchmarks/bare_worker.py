@@ -1,0 +1,132 @@
+"""One measured run of the smallest loop that a binding allows: a greenlet for each host.
+
+Nothing is checked that need not be, nothing is kept, nothing can be set: this is what the library
+and the event loop cost by themselves, and so the limit for a client that is built on them.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.pool
+from gevent import get_hub
+
+from benchmarks.gauge import Figures, Gauge, Settings, expect, hosts_of, memory_kib, work
+
+READ, WRITE = 1, 2
+COMMAND = "echo hello"
+OUTPUT = b"hello\n"
+PIECE = 128 * 1024 - 64
+
+
+class Waiter:
+    """Lets a greenlet sleep until a socket is ready.
+
+    :param directions: asks the library which way it waits.
+    """
+
+    def __init__(self, sock: socket.socket, directions: Callable[[], int]) -> None:
+        self._hub = get_hub()
+        self._watcher = self._hub.loop.io(sock.fileno(), READ)
+        self._directions = directions
+
+    def wait(self) -> None:
+        """Sleep until then."""
+        events = self._directions() or READ
+        if self._watcher.events != events:
+            self._watcher.events = events
+        self._hub.wait(self._watcher)
+
+    def close(self) -> None:
+        """Forget the socket."""
+        self._watcher.close()
+
+
+def connected(host: str, port: int) -> socket.socket:
+    """A non-blocking socket that is connected."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    waiter = Waiter(sock, lambda: WRITE)
+    if sock.connect_ex((host, port)):
+        waiter.wait()
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    waiter.close()
+    expect(error, 0, "the error of connecting")
+    return sock
+
+
+def open_all(loop: Any, settings: Settings) -> list[Any]:
+    """Connections to all hosts, on each of which a command has run."""
+    key = Path(settings["key"]).read_bytes()
+    pool = gevent.pool.Pool(settings["pool_size"])
+
+    def open_one(host: str) -> Any:
+        connection = loop.Connection(host, settings["port"], settings["user"], key)
+        run_and_read(connection)
+        return connection
+
+    return pool.map(open_one, hosts_of(settings))
+
+
+def run_and_read(connection: Any) -> None:
+    """Run a command and read its output."""
+    data, status = connection.run(COMMAND)
+    expect(data, OUTPUT, "the output")
+    expect(status, 0, "the exit status")
+
+
+def connect_and_run(loop: Any, settings: Settings) -> Figures:
+    """Connect to all hosts, authenticate, run one command."""
+    before = memory_kib("VmRSS")
+    gauge = Gauge()
+    connections = open_all(loop, settings)
+    figures = {**gauge.read(), "before": before, "after": memory_kib("VmRSS")}
+    del connections
+    return figures
+
+
+def further_commands(loop: Any, settings: Settings) -> Figures:
+    """Run further commands on open connections."""
+    connections = open_all(loop, settings)
+    pool = gevent.pool.Pool(settings["pool_size"])
+    gauge = Gauge()
+    for _ in range(settings["commands"]):
+        pool.map(run_and_read, connections)
+    return gauge.read()
+
+
+def read_bytes(loop: Any, settings: Settings) -> Figures:
+    """Read all that a command prints, and count lines without making any."""
+    (connection,) = open_all(loop, {**settings, "hosts": 1})
+    before = memory_kib("VmRSS")
+    gauge = Gauge()
+    lines = size = 0
+    for piece in connection.output(settings["command"]):
+        lines += piece.count(b"\n")
+        size += len(piece)
+    figures = gauge.read()
+    found = (lines, size - lines)
+    expect(found, (settings["lines"], settings["characters"]), "lines and characters")
+    return {**figures, "before": before, "after": memory_kib("VmRSS")}
+
+
+def main(settings: Settings) -> Figures:
+    """Do one measure with the loop of the library in question."""
+    loop = import_module(settings["client_module"])
+    tasks = {
+        "connect_and_run": connect_and_run,
+        "further_commands": further_commands,
+        "read_lines": read_bytes,
+    }
+    return tasks[settings["measure"]](loop, settings)
+
+
+if __name__ == "__main__":
+    names = ("connect_and_run", "further_commands", "read_lines")
+    work(dict.fromkeys(names, main))

@@ -1,0 +1,132 @@
+"""What is measured of connecting: with the number of hosts, and with the distance."""
+
+from __future__ import annotations
+
+from benchmarks.measure import KIB_PER_MIB, Measure, Row, Target
+from benchmarks.peer import (
+    ASYNCSSH,
+    BARE,
+    BARE_LIBSSH,
+    BARE_LIBSSH2,
+    CLUSH,
+    FABRIC,
+    LIBSSH,
+    NATIVE,
+    OURS,
+    PARALLEL_SSH,
+    PARALLEL_SSH_LIBSSH,
+    PARAMIKO,
+    PDSH,
+    Peer,
+)
+
+#: Everybody who can run a command on many hosts.
+EVERYBODY = (
+    *OURS,
+    *BARE,
+    PARALLEL_SSH,
+    PARALLEL_SSH_LIBSSH,
+    ASYNCSSH,
+    PARAMIKO,
+    FABRIC,
+    CLUSH,
+    PDSH,
+)
+#: Numbers of hosts, and milliseconds of a round trip.
+HOSTS = (1, 10, 100, 1000)
+ROUND_TRIPS = (0, 10, 50, 200)
+#: With so many hosts the round trips are compared.
+HOSTS_FAR = 100
+#: These need so long for one host after the other that once is enough.
+SLOW = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH)
+SCALE_HOSTS = 5000
+
+
+def name_of(hosts: int, round_trip: int) -> str:
+    """The name of a measure."""
+    return f"hosts-{hosts}" if not round_trip else f"hosts-{hosts}-{round_trip}ms"
+
+
+def connect(hosts: int, round_trip: int) -> Measure:
+    """Connecting to so many hosts that far away, and running a command."""
+    where = f"{round_trip} ms round trip" if round_trip else "loopback"
+    title = f"{hosts:,} host{'s' * (hosts > 1)}, {where}: connect + 1 command"
+    rows = [
+        Row(f"{title}, s", lambda figures: figures["wall"], is_wall=True),
+        Row(
+            f"{title}, client CPU ms/host",
+            lambda figures: figures["cpu"] * 1000 / hosts,
+            near_the_limit() if hosts == HOSTS_FAR and not round_trip else (),
+        ),
+        Row(f"{title}, most MiB", lambda figures: figures["most"] / KIB_PER_MIB),
+    ]
+    peers, guests = who(hosts, round_trip)
+    return Measure(
+        name_of(hosts, round_trip),
+        "connect_and_run",
+        {"hosts": hosts},
+        tuple(rows),
+        peers,
+        guests=guests,
+        delay=round_trip / 2000,
+        rounds=1 if hosts == max(HOSTS) else None,
+    )
+
+
+def who(hosts: int, round_trip: int) -> tuple[tuple[Peer, ...], tuple[Peer, ...]]:
+    """Who takes part in every round, and who in the first one only."""
+    if not round_trip or hosts == HOSTS_FAR:
+        rest = tuple(peer for peer in EVERYBODY if peer not in SLOW)
+        return (rest, SLOW) if hosts >= HOSTS_FAR else (EVERYBODY, ())
+    return (*OURS, ASYNCSSH, CLUSH), ()
+
+
+def near_the_limit() -> tuple[Target, ...]:
+    """How near our clients must come to what their libraries need by themselves."""
+    return (
+        Target(NATIVE, 1.25, peer=BARE_LIBSSH2),
+        Target(LIBSSH, 1.25, peer=BARE_LIBSSH),
+    )
+
+
+CONNECT_MEASURES = (
+    *(connect(hosts, round_trip) for round_trip in ROUND_TRIPS for hosts in HOSTS),
+    Measure(
+        "bastion",
+        "connect_and_run",
+        {"hosts": HOSTS_FAR},
+        (
+            Row(
+                f"{HOSTS_FAR} hosts behind a bastion: connect + 1 command, s",
+                lambda figures: figures["wall"],
+                is_wall=True,
+            ),
+            Row(
+                f"{HOSTS_FAR} hosts behind a bastion: connect + 1 command, client CPU ms/host",
+                lambda figures: figures["cpu"] * 1000 / HOSTS_FAR,
+            ),
+        ),
+        (*OURS, ASYNCSSH, PARAMIKO, FABRIC, CLUSH, PDSH),
+        guests=(PARALLEL_SSH,),
+        bastion=True,
+    ),
+    Measure(
+        "scale",
+        "connect_and_run",
+        {"hosts": SCALE_HOSTS},
+        (
+            Row(f"{SCALE_HOSTS:,} hosts at the same time, s", lambda f: f["wall"], is_wall=True),
+            Row(f"{SCALE_HOSTS:,} hosts at the same time, client CPU s", lambda f: f["cpu"]),
+            Row(
+                f"{SCALE_HOSTS:,} hosts at the same time, most MiB",
+                lambda figures: figures["most"] / KIB_PER_MIB,
+            ),
+        ),
+        OURS,
+        guests=(*BARE, ASYNCSSH),
+        pool_size=SCALE_HOSTS,
+        light_server=True,
+        rounds=1,
+        patience=180,
+    ),
+)
