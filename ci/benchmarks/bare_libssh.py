@@ -45,7 +45,6 @@ class Connection:
         data = b"".join(self._read(channel))
         while (status := channel.get_exit_status()) < 0:
             self._waiter.wait()
-            channel.poll_timeout(0)
         channel.close()
         return data, status
 

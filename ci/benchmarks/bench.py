@@ -67,7 +67,7 @@ class Bench:
         )
 
     def run(self, measure: Measure, rounds: int) -> Outcome:
-        """Let the peers take turns at a measure; one that fails is left out from then on."""
+        """Let the peers take turns at a measure; one that fails twice is left out from then on."""
         outcome = Outcome({peer.name: [] for peer in (*measure.peers, *measure.guests)})
         with ExitStack() as stack:
             scene = _Scene(measure, self, stack)
@@ -87,7 +87,10 @@ class Bench:
             outcome.fail(peer.name, f"> {scene.measure.patience:g} s")
         except RunError as error:
             print(error, file=sys.stderr)
-            outcome.fail(peer.name, "FAILED")
+            if outcome.repeat(peer.name):
+                self._run(peer, scene, outcome)
+            else:
+                outcome.fail(peer.name, "FAILED")
 
     # What a scene is made of
 

@@ -37,8 +37,8 @@ HOSTS = (1, 10, 100, 1000)
 ROUND_TRIPS = (0, 10, 50, 200)
 #: With so many hosts the round trips are compared.
 HOSTS_FAR = 100
-#: These need so long for one host after the other that once is enough.
-SLOW = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH)
+#: These need so long for many hosts that once is enough.
+SLOW = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH, CLUSH, PDSH)
 SCALE_HOSTS = 5000
 
 
@@ -78,7 +78,7 @@ def who(hosts: int, round_trip: int) -> tuple[tuple[Peer, ...], tuple[Peer, ...]
     if not round_trip or hosts == HOSTS_FAR:
         rest = tuple(peer for peer in EVERYBODY if peer not in SLOW)
         return (rest, SLOW) if hosts >= HOSTS_FAR else (EVERYBODY, ())
-    return (*OURS, ASYNCSSH, CLUSH), ()
+    return (*OURS, ASYNCSSH), (CLUSH,) if hosts < HOSTS_FAR else ()
 
 
 def near_the_limit() -> tuple[Target, ...]:
@@ -106,8 +106,8 @@ CONNECT_MEASURES = (
                 lambda figures: figures["cpu"] * 1000 / HOSTS_FAR,
             ),
         ),
-        (*OURS, ASYNCSSH, PARAMIKO, FABRIC, CLUSH, PDSH),
-        guests=(PARALLEL_SSH,),
+        (*OURS, ASYNCSSH, PARAMIKO, FABRIC),
+        guests=(PARALLEL_SSH, CLUSH),
         bastion=True,
     ),
     Measure(

@@ -112,6 +112,7 @@ FILE_MEASURES = (
         ),
         OURS,
         guests=(ASYNCSSH,),  # it takes minutes
+        patience=900,
         delay=FAR,
         files=SMALL,
     ),
@@ -133,6 +134,7 @@ FILE_MEASURES = (
             ),
         ),
         OURS,
+        patience=300,
         files=FOR_ALL,
         rounds=1,  # memory is not a matter of luck, and 20 GiB take their time
     ),

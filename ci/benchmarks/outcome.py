@@ -20,10 +20,17 @@ class Outcome:
 
     :ivar runs: peer name -> what each of its runs reported; nothing where one of them failed.
     :ivar failures: peer name -> why there is nothing, in a word or two.
+    :ivar repeated: peer name -> how many of its runs failed and went well the second time.
     """
 
     runs: dict[str, list[Figures]]
     failures: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, int] = field(default_factory=dict)
+
+    def repeat(self, peer: str) -> bool:
+        """A run has failed: whether it may be tried again, which it may once in each measure."""
+        self.repeated[peer] = self.repeated.get(peer, 0) + 1
+        return self.repeated[peer] == 1
 
     def fail(self, peer: str, why: str) -> None:
         """A peer has failed: what it did before does not count."""
