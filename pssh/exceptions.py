@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pssh.output import HostOutput
-
 ConnectionError = builtins.ConnectionError
 
 
@@ -191,9 +189,11 @@ class Timeout(PSSHError):
 
     :ivar step: what was being done (``"resolve the name"``, ``"connect"``, ``"handshake"``,
         ``"check the host key"``, ``"authenticate"``,
-        ``"open a channel"``, ``"start the command"``, ``"read"``, ``"join"``).
-    :ivar finished: after ``join``: the outputs whose commands have finished.
-    :ivar unfinished: after ``join``: the outputs whose commands have not.
+        ``"open a channel"``, ``"start the command"``, ``"start the shell"``, ``"read"``,
+        ``"join"``, ``"run the command"``, ``"close the shell"``).
+    :ivar finished: after ``join``: the outputs whose commands have finished; after
+        ``join_shells``: the shells that have ended.
+    :ivar unfinished: the outputs, or the shells, that have not.
     """
 
     def __init__(
@@ -202,13 +202,13 @@ class Timeout(PSSHError):
         host: str | None = None,
         port: int | None = None,
         step: str | None = None,
-        finished: Sequence[HostOutput] = (),
-        unfinished: Sequence[HostOutput] = (),
+        finished: Sequence[Any] = (),
+        unfinished: Sequence[Any] = (),
     ) -> None:
         super().__init__(*args, host=host, port=port)
         self.step = step
-        self.finished = list(finished)
-        self.unfinished = list(unfinished)
+        self.finished: list[Any] = list(finished)
+        self.unfinished: list[Any] = list(unfinished)
 
 
 class PKeyFileError(PSSHError):
@@ -216,7 +216,7 @@ class PKeyFileError(PSSHError):
 
 
 class ShellError(PSSHError):
-    """An interactive shell is closed, or ended by itself."""
+    """An interactive shell was to run something, and is closed, or has ended by itself."""
 
 
 class InvalidAPIUseError(PSSHError):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Line = str | bytes
 
+#: What the kernel's ``struct winsize`` (tty_ioctl(4)) has room for.
+_TERMINAL_MAX = 0xFFFF
+
 
 class BufferData(NamedTuple):
     """A stream: who reads it, and where its bytes wait."""
@@ -128,6 +131,15 @@ class LineReader:
     def _has_data(self) -> bool:
         return len(self._buffer) > 0
 
+    @property
+    def at_end(self) -> bool:
+        """Whether :meth:`take_lines` has come to the end of the stream."""
+        return self._finished
+
+    def wait(self) -> None:
+        """Wait, however long, until :meth:`take_lines` may have something, or is at its end."""
+        self._buffer.wait_for_data()
+
     def _raise_cut_off(self) -> None:
         error = self._buffer.error
         if error is not None:
@@ -149,6 +161,22 @@ class _Done:
     def join(self, timeout: float | None = None) -> None:
         """Wait until the stream has been read to its end, for so many seconds at most."""
         self._command.done.wait(timeout)
+
+
+def terminal_size(columns: int, rows: int) -> tuple[int, int]:
+    """Return the size of a terminal.
+
+    :param columns: characters in a line.
+    :param rows: lines.
+    :raises ValueError: when one of them is no size.
+    """
+    for size in (columns, rows):
+        if not 1 <= size <= _TERMINAL_MAX:
+            raise ValueError(
+                f"The size of a terminal is its columns and rows, each from 1 to {_TERMINAL_MAX}, "
+                f"not {columns!r} and {rows!r}"
+            )
+    return columns, rows
 
 
 class HostOutput:
@@ -246,15 +274,21 @@ class HostOutput:
 
     @property
     def exception(self) -> BaseException | None:
-        """Why the command was not started, or did not come to its end."""
-        if self._exception is not None or self._command is None:
+        """Why the command was not started, or did not come to its end.
+
+        If it did, what ``on_line`` raised.
+        """
+        command = self._command
+        if self._exception is not None or command is None:
             return self._exception
-        return self._command.error
+        if command.error is None and command.follower is not None:
+            return command.follower.error
+        return command.error
 
     @property
     def finished(self) -> bool:
         """Whether the command has ended, and all its output has come."""
-        return self._command is None or self._command.done.is_set()
+        return self._command is None or self._command.finished
 
     @property
     def command(self) -> Command | None:
@@ -319,6 +353,20 @@ class HostOutput:
         command.send_signal("TERM")
         if not command.done.wait(timeout):
             command.close()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the command's pseudo terminal its new size (RFC 4254 section 6.7).
+
+        A command that has ended is left alone.
+
+        :param columns: how many characters a line has.
+        :param rows: how many lines there are.
+        :raises ValueError: when one of them is no size.
+        :raises InvalidAPIUseError: when the command has no pseudo terminal.
+        :raises SessionError: when the command was not started.
+        :raises ConnectionLostError: when the connection has ended.
+        """
+        self._started().resize(*terminal_size(columns, rows))
 
     def _started(self) -> Command:
         if self._command is None:

@@ -21,8 +21,8 @@ CHUNK_SIZE = 256 * 1024
 CROWD_SIZE = 256 * 1024
 
 
-class _Segment:
-    """An unnamed temporary file that is written once and read once, in order.
+class Segment:
+    """An unnamed temporary file that is written once, in order, and read.
 
     Reads and writes name their offset, because they run in threads at the same time.
     """
@@ -45,9 +45,11 @@ class _Segment:
             view = view[written:]
         self.size = offset
 
+    def read(self, offset: int, count: int) -> bytes:
+        return os.pread(self._descriptor, count, offset)
+
     def take(self) -> bytes:
-        count = min(CHUNK_SIZE, self.size - self.read_at)
-        data = os.pread(self._descriptor, count, self.read_at)
+        data = self.read(self.read_at, min(CHUNK_SIZE, self.size - self.read_at))
         self.read_at += len(data)
         return data
 
@@ -94,7 +96,7 @@ class ConcurrentRWBuffer:
         self.limit = limit
         self.overflow = overflow
         self._chunks: deque[bytes] = deque()
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._size = 0
         # Made when somebody has to wait: most buffers of most commands never need one.
         self._data_waiter: Event | None = None
@@ -178,7 +180,7 @@ class ConcurrentRWBuffer:
 
     def _spill(self, data: bytes) -> None:
         if not self._segments or self._segments[-1].size >= SEGMENT_SIZE:
-            self._segments.append(in_thread(_Segment))
+            self._segments.append(in_thread(Segment))
         segment = self._segments[-1]
         # The consumer may read everything before this write is done: it must not close then.
         segment.writing = True

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -16,7 +16,10 @@ from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, ExitStatus
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.reader import ConcurrentRWBuffer
-from pssh.exceptions import AuthenticationError, PSSHError, SessionError
+from pssh.exceptions import AuthenticationError, InvalidAPIUseError, PSSHError, SessionError
+
+if TYPE_CHECKING:
+    from pssh.clients.base.follower import LineFollower
 
 #: What is read at once: little, as most commands print little and the memory for each read
 #: is fresh, and after a read that was full more. Beyond this it costs more than it saves.
@@ -38,6 +41,7 @@ class Command:
     :param buffer_size: bytes of each stream that stay in memory.
     :param buffer_overflow: what happens beyond that (:class:`ConcurrentRWBuffer`).
     :param sudo: answers sudo's question for a password.
+    :param has_pty: whether it runs on a pseudo terminal.
     """
 
     __slots__ = (
@@ -47,12 +51,15 @@ class Command:
         "_input_ended",
         "_input_lock",
         "_read_size",
+        "_reader",
         "_sudo",
         "channel",
         "closed_here",
         "connection",
         "done",
         "error",
+        "follower",
+        "has_pty",
         "stderr",
         "stdout",
     )
@@ -64,6 +71,7 @@ class Command:
         buffer_size: int,
         buffer_overflow: str,
         sudo: SudoDialogue | None = None,
+        has_pty: bool = False,
     ) -> None:
         self.connection = connection
         self.channel = channel
@@ -73,6 +81,10 @@ class Command:
         #: Why there is no true end, when there is none.
         self.error: BaseException | None = None
         self.closed_here = False
+        self.has_pty = has_pty
+        #: Who takes the lines as they come, if somebody does.
+        self.follower: LineFollower | None = None
+        self._reader: Any = None
         self._aborted: BaseException | None = None
         self._exit = ExitStatus()
         self._input_lock: BoundedSemaphore | None = None
@@ -102,6 +114,7 @@ class Command:
     def run(self) -> None:
         """Read until the command has ended. Once, in a greenlet of whoever started it."""
         error: BaseException | None = None
+        self._reader = gevent.getcurrent()
         try:
             self._read_to_end()
             if self._sudo is not None:
@@ -120,7 +133,7 @@ class Command:
                 self._keep_what_arrived()
                 if self._ended_before_the_loss():
                     error = None
-            else:
+            elif not self.closed_here:
                 self._close_channel()
         except OSError as ex:
             # A temporary file that cannot grow.
@@ -134,6 +147,7 @@ class Command:
             self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
+        self._reader = None
         self.error = error
         self.connection.release(self.channel)
         self.stdout.close(error)
@@ -167,8 +181,13 @@ class Command:
                 gevent.sleep(0)
             # A library may open the window for a channel again when any of its streams is
             # read: to hold the command back, neither of them is.
-            while self.stdout.full or self.stderr.full:
+            while self.held_back:
                 connection.park()
+
+    @property
+    def held_back(self) -> bool:
+        """Whether nothing is read until somebody takes what has been read."""
+        return self.stdout.full or self.stderr.full
 
     def _move(self, stream: int, buffer: ConcurrentRWBuffer) -> bool:
         """Read once from a stream into its buffer; whether there may be more at once."""
@@ -273,6 +292,11 @@ class Command:
             self._input_ended = True
             self.connection.call(self.channel.send_eof)
 
+    @property
+    def input_ended(self) -> bool:
+        """Whether EOF has been sent."""
+        return self._input_ended
+
     def _writing(self) -> BoundedSemaphore:
         """One writer at a time: what two of them write must not mix."""
         if self._input_lock is None:
@@ -306,6 +330,22 @@ class Command:
         if not self.done.is_set():
             self.connection.call(self.channel.request_signal, name.removeprefix("SIG"))
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the command's pseudo terminal its new size (RFC 4254 section 6.7).
+
+        :raises InvalidAPIUseError: when it has none.
+        """
+        if not self.has_pty:
+            raise InvalidAPIUseError(
+                "The command on host %s:%s has no terminal to resize: start it with use_pty=True",
+                self.connection.host,
+                self.connection.port,
+                host=self.connection.host,
+                port=self.connection.port,
+            )
+        if not self.done.is_set():
+            self.connection.call(self.channel.request_window_change, columns, rows)
+
     def close(self) -> None:
         """Close the channel. What the command was started with a pty on ends with it."""
         if self.done.is_set():
@@ -321,12 +361,54 @@ class Command:
 
         :param error: the error.
         """
-        self._aborted = error
+        self.cut_short(error)
         self.close()
+
+    def cut_short(self, error: BaseException) -> None:
+        """However it ends from now on, this is why: its streams end with it.
+
+        :param error: why.
+        """
+        self._aborted = error
+
+    def give_up(self) -> None:
+        """Do not wait for the server any more, which does not answer."""
+        if self._aborted is not None and self._reader is not None:
+            gevent.get_hub().loop.run_callback(self._throw, self._aborted)
+
+    def _throw(self, error: BaseException) -> None:
+        """Runs in the loop."""
+        if self._reader is not None:
+            self._reader.throw(error)
+
+    # Waiting for it
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended, and whoever follows it has had its last line."""
+        return self.done.is_set() and (self.follower is None or self.follower.over.is_set())
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is :attr:`finished`.
+
+        :param seconds: for so long at most.
+        :returns: whether it is.
+        :raises InvalidAPIUseError: when it is who follows it that waits.
+        """
+        if self.follower is None:
+            return bool(self.done.wait(seconds))
+        self.follower.refuse_to_wait()
+        with gevent.Timeout(seconds, False):
+            self.done.wait()
+            self.follower.over.wait()
+        return self.finished
 
     def on_done(self, callback: Callable[[Any], None]) -> None:
         """Have something called in the loop when the command has finished."""
-        self.done.rawlink(callback)
+        if self.follower is None:
+            self.done.rawlink(callback)
+        else:
+            gevent.spawn(self.wait).rawlink(callback)
 
 
 def feed(command: Command, source: Iterable[bytes], after: Event | None = None) -> None:

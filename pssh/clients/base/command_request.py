@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pssh.clients.base.seam import STDERR, STDOUT
+from pssh.clients.base.stdin_source import StdinSource, chunks_of
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.command_line import fully_qualified_command
+from pssh.exceptions import InvalidAPIUseError
 from pssh.lines import is_wide
+from pssh.output import terminal_size
 
-StdinSource = str | bytes | Iterable[str | bytes]
+if TYPE_CHECKING:
+    from pssh.clients.base.follower import OnLine
+
+Pty = tuple[str, int, int]
 
 DEFAULT_TERM = "vt100"
 DEFAULT_PTY_SIZE = (80, 24)
@@ -21,7 +28,10 @@ DEFAULT_PTY_SIZE = (80, 24)
 class CommandRequest:
     """The arguments of :meth:`pssh.clients.base.single.BaseSSHClient.run_command`.
 
+    :ivar pty: terminal type, columns and rows; ``None`` where no pseudo terminal is wanted.
     :raises LookupError: when there is no such codec or error handler.
+    :raises ValueError: when a size or a time is none.
+    :raises InvalidAPIUseError: for options that are of no use together.
     """
 
     command: str
@@ -38,20 +48,18 @@ class CommandRequest:
     term: str | None = None
     stdin: StdinSource | None = field(default=None, repr=False)
     encoding_errors: str = "strict"
+    on_line: OnLine | None = None
+    command_timeout: float | None = None
+    kill_after: float | None = None
+    pty: Pty | None = field(init=False)
 
     def __post_init__(self) -> None:
-        # A codec that does not exist has to be found out before anything is started.
-        if self.encoding is not None:
-            is_wide(self.encoding)
-        codecs.lookup_error(self.encoding_errors)
-
-    @property
-    def pty(self) -> tuple[str, int, int] | None:
-        """Terminal type, columns and rows; ``None`` where no pseudo terminal is wanted."""
-        if not self.use_pty and self.pty_size is None and self.term is None:
-            return None
-        columns, rows = self.pty_size or DEFAULT_PTY_SIZE
-        return self.term or DEFAULT_TERM, columns, rows
+        # What cannot work has to be found out before anything is started.
+        check_encoding(self.encoding, self.encoding_errors)
+        if self.on_line is not None and not callable(self.on_line):
+            raise TypeError(f"on_line is a function of output, stream and line: {self.on_line!r}")
+        _check_limit(self.command_timeout, self.kill_after)
+        self.pty = wanted_pty(self.use_pty, self.pty_size, self.term)
 
     def sudo_dialogue(self) -> SudoDialogue | None:
         """Return what answers sudo, ``None`` where there is no password for it."""
@@ -65,8 +73,6 @@ class CommandRequest:
         :param dialogue: what :meth:`sudo_dialogue` returned.
         :raises InvalidAPIUseError: when no shell could take the command.
         """
-        # What a shell reads is not UTF-16, whatever its command prints.
-        wide = self.encoding is None or is_wide(self.encoding)
         return fully_qualified_command(
             self.command,
             sudo=self.sudo or dialogue is not None,
@@ -74,11 +80,50 @@ class CommandRequest:
             shell=self.shell,
             sudo_prompt=dialogue.prompt if dialogue is not None else None,
             sudo_wrapper=dialogue.wrapper if dialogue is not None else None,
-            encoding="utf-8" if wide or self.encoding is None else self.encoding,
+            encoding=shell_encoding(self.encoding),
         )
 
     def stdin_chunks(self) -> Iterator[bytes]:
         """Iterate over what goes to the command's standard input."""
-        source = self.stdin if self.stdin is not None else ()
-        for chunk in [source] if isinstance(source, str | bytes) else source:
-            yield chunk.encode(self.encoding or "utf-8") if isinstance(chunk, str) else chunk
+        return chunks_of(self.stdin, self.encoding)
+
+
+def wanted_pty(use_pty: bool, size: tuple[int, int] | None, term: str | None) -> Pty | None:
+    """Return terminal type, columns and rows; ``None`` where no pseudo terminal is wanted.
+
+    :param use_pty: whether one is wanted in any case.
+    :param size: columns and rows.
+    :param term: its type.
+    :raises ValueError: when the size is none.
+    """
+    if not use_pty and size is None and term is None:
+        return None
+    return term or DEFAULT_TERM, *terminal_size(*(size or DEFAULT_PTY_SIZE))
+
+
+def check_encoding(encoding: str | None, errors: str) -> None:
+    """Find out whether there is such an encoding.
+
+    :param encoding: a codec's name, or ``None`` for bytes.
+    :param errors: an error handler's name.
+    :raises LookupError: when there is no such codec or error handler.
+    """
+    if encoding is not None:
+        is_wide(encoding)
+    codecs.lookup_error(errors)
+
+
+def shell_encoding(encoding: str | None) -> str:
+    """Return how a command is encoded whose output has an encoding.
+
+    What a shell reads is not UTF-16, whatever its command prints.
+    """
+    return "utf-8" if encoding is None or is_wide(encoding) else encoding
+
+
+def _check_limit(command_timeout: float | None, kill_after: float | None) -> None:
+    if command_timeout is None and kill_after is not None:
+        raise InvalidAPIUseError("kill_after is of use only together with command_timeout")
+    for name, seconds in (("command_timeout", command_timeout), ("kill_after", kill_after)):
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"{name} is a number of seconds, more than 0, not {seconds!r}")

@@ -9,8 +9,11 @@ from typing import Any
 import gevent
 
 from pssh.clients.base import waiting
-from pssh.clients.base.command_request import CommandRequest, StdinSource
+from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.parallel_files import ParallelFileAccess
+from pssh.clients.base.parallel_shells import ParallelShellAccess
+from pssh.clients.base.parallel_stdin import for_each_host
+from pssh.clients.base.stdin_source import StdinSource
 from pssh.clients.base.streams import stream_lines
 from pssh.clients.base.task import CommandStart
 from pssh.command_line import commands_for_hosts
@@ -20,7 +23,7 @@ from pssh.output import HostOutput, Line
 Outputs = HostOutput | Sequence[HostOutput] | None
 
 
-class BaseParallelSSHClient(ParallelFileAccess):
+class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
     """Runs commands on many hosts at the same time.
 
     Connections are opened when they are first needed and stay open for what comes next.
@@ -76,11 +79,13 @@ class BaseParallelSSHClient(ParallelFileAccess):
         :param shell: the shell and its option for a command; default ``$SHELL -c``.
         :param encoding: how the output is decoded; ``None`` for bytes.
         :param read_timeout: seconds without output after which reading raises ``Timeout``.
-        :param stdin: sent to each command's standard input, which is then closed. What is
-            neither text nor bytes is read once and kept.
+        :param stdin: sent to each command's standard input, which is then closed. A file or an
+            iterable is read once, as fast as the fastest host takes it; what others have not
+            had yet is in temporary files.
         :param return_list: of 1.10; output is always a list.
-        :param options: ``env``, ``sudo_password``, ``pty_size``, ``term`` and
-            ``encoding_errors`` of :meth:`BaseSSHClient.run_command`.
+        :param options: ``env``, ``sudo_password``, ``pty_size``, ``term``, ``encoding_errors``,
+            ``on_line``, ``command_timeout`` and ``kill_after`` of
+            :meth:`BaseSSHClient.run_command`.
         :returns: an output for each host, in the order of the hosts.
         :raises HostArgumentError: when there are fewer ``host_args`` than hosts.
         :raises PSSHError: the first host's error, with ``stop_on_errors``.
@@ -89,8 +94,7 @@ class BaseParallelSSHClient(ParallelFileAccess):
         self._check_host_config()
         self._follow_changes()
         commands = commands_for_hosts(command, len(self._hosts), host_args)
-        if stdin is not None and not isinstance(stdin, str | bytes):
-            stdin = list(stdin)
+        inputs = for_each_host(stdin, encoding, len(commands))
         requests = [
             CommandRequest(
                 text,
@@ -100,10 +104,10 @@ class BaseParallelSSHClient(ParallelFileAccess):
                 shell,
                 encoding,
                 read_timeout=read_timeout,
-                stdin=stdin,
+                stdin=source,
                 **options,
             )
-            for text in commands
+            for text, source in zip(commands, inputs, strict=True)
         ]
         cmds: list[CommandStart] = []
         self.cmds, self._output = cmds, None
@@ -183,6 +187,7 @@ class BaseParallelSSHClient(ParallelFileAccess):
         :param timeout: seconds for all of them together.
         :raises Timeout: when it takes longer, with ``finished`` and ``unfinished`` (also
             ``args[2]`` and ``args[3]``) telling which are which.
+        :raises Exception: what the first ``on_line`` raised, once all have finished.
         :raises ValueError: when ``output`` is something else.
         """
         outputs = self._given(output)

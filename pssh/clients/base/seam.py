@@ -143,6 +143,13 @@ class Channel(ABC):
         """
 
     @abstractmethod
+    def request_shell(self) -> WouldBlock | None:
+        """Start the user's login shell (RFC 4254 section 6.5).
+
+        :raises SessionError: when the server refuses.
+        """
+
+    @abstractmethod
     def request_subsystem(self, name: str) -> WouldBlock | None:
         """Start a subsystem, such as ``"sftp"`` (RFC 4254 section 6.5).
 
@@ -162,6 +169,10 @@ class Channel(ABC):
 
         :raises SessionError: when the server refuses.
         """
+
+    @abstractmethod
+    def request_window_change(self, columns: int, rows: int) -> WouldBlock | None:
+        """Tell the pseudo terminal's new size (RFC 4254 section 6.7). There is no answer."""
 
     @abstractmethod
     def request_signal(self, name: str) -> WouldBlock | None:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import gevent
 
 from pssh.clients.base.command import Command, feed
-from pssh.clients.base.command_request import CommandRequest, StdinSource
+from pssh.clients.base.command_request import CommandRequest, Pty, check_encoding, wanted_pty
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.files.scp_access import SCPAccess
-from pssh.clients.base.seam import Channel
+from pssh.clients.base.follower import LineFollower, OnLine
+from pssh.clients.base.limit import limit
+from pssh.clients.base.seam import Channel, WouldBlock
+from pssh.clients.base.shell import InteractiveShell
 from pssh.clients.base.stdin import Stdin
+from pssh.clients.base.stdin_source import StdinSource
 from pssh.clients.base.sudo import SudoDialogue
+from pssh.clients.base.waiting import raise_error_of_on_line
 from pssh.exceptions import PSSHError, Timeout
 from pssh.output import HostOutput
 
-__all__ = ["BaseSSHClient", "Stdin"]
+__all__ = ["BaseSSHClient", "InteractiveShell", "Stdin"]
 
 
 class BaseSSHClient(SCPAccess):
@@ -51,6 +56,9 @@ class BaseSSHClient(SCPAccess):
         term: str | None = None,
         stdin: StdinSource | None = None,
         encoding_errors: str = "strict",
+        on_line: OnLine | None = None,
+        command_timeout: float | None = None,
+        kill_after: float | None = None,
     ) -> HostOutput:
         """Start a command and return its output while it runs.
 
@@ -68,8 +76,16 @@ class BaseSSHClient(SCPAccess):
         :param sudo_password: given to sudo when it asks; implies ``sudo``.
         :param pty_size: columns and rows of the pseudo terminal; implies ``use_pty``.
         :param term: its terminal type; implies ``use_pty``.
-        :param stdin: sent to the command's standard input, which is then closed.
+        :param stdin: sent to the command's standard input, which is then closed: text, bytes,
+            an iterable of them, or an open file.
         :param encoding_errors: the codec's error handler.
+        :param on_line: called with the output, ``"stdout"`` or ``"stderr"``, and each line as
+            it comes, one call at a time. What it raises ends its calls, is in the output's
+            ``exception``, and is raised by :meth:`wait_finished`; the command runs on, and the
+            lines that are left can be read.
+        :param command_timeout: seconds that the command may run. Then it is sent TERM, then
+            KILL, then its channel is closed; the output's ``exception`` is a ``Timeout``.
+        :param kill_after: seconds from one of these to the next; default 5.
         :raises Timeout: naming the step that took too long.
         :raises SessionError: when the server refuses the channel, the pseudo terminal, a
             variable or the command.
@@ -90,6 +106,9 @@ class BaseSSHClient(SCPAccess):
             term,
             stdin,
             encoding_errors,
+            on_line,
+            command_timeout,
+            kill_after,
         )
         output, running = self.start_command(request)
         # Nobody joins it, so that it need not be more than a bare greenlet.
@@ -106,36 +125,66 @@ class BaseSSHClient(SCPAccess):
         """
         dialogue = request.sudo_dialogue()
         sent = request.line(dialogue)
-        running = self._start(sent, request, dialogue)
+        running = self._start(
+            lambda channel: channel.request_exec(sent),
+            "start the command",
+            request.timeout,
+            request.env,
+            request.pty,
+            dialogue,
+        )
+        output = self._output_of(
+            running, request.encoding, request.encoding_errors, request.read_timeout, sent
+        )
+        if request.on_line is not None:
+            running.follower = LineFollower(output, request.on_line)
         if request.stdin is not None:
             after = dialogue.over if dialogue is not None else None
             feed(running, request.stdin_chunks(), after=after)
-        output = HostOutput(
-            self.host,
-            running,
-            Stdin(running, request.encoding, self),
-            client=self,
-            alias=self.alias,
-            encoding=request.encoding,
-            encoding_errors=request.encoding_errors,
-            read_timeout=request.read_timeout,
-            fully_qualified_command=sent,
-        )
+        if request.command_timeout is not None:
+            limit(running, request.command_timeout, request.kill_after)
         return output, running
 
+    def _output_of(
+        self,
+        running: Command,
+        encoding: str | None,
+        encoding_errors: str,
+        read_timeout: float | None,
+        sent: bytes | None = None,
+    ) -> HostOutput:
+        return HostOutput(
+            self.host,
+            running,
+            Stdin(running, encoding, self),
+            client=self,
+            alias=self.alias,
+            encoding=encoding,
+            encoding_errors=encoding_errors,
+            read_timeout=read_timeout,
+            fully_qualified_command=sent,
+        )
+
     def _start(
-        self, command: bytes, request: CommandRequest, dialogue: SudoDialogue | None
+        self,
+        start: Callable[[Channel], WouldBlock | None],
+        step: str,
+        timeout: float | None,
+        env: Mapping[str, str] | None,
+        pty: Pty | None,
+        dialogue: SudoDialogue | None = None,
     ) -> Command:
-        seconds = request.timeout or self.config.timeout
+        """Open a channel and start on it what will run there."""
+        seconds = timeout or self.config.timeout
         connection, channel = self.open_channel(seconds)
         started = False
         try:
-            with Deadline(seconds, self.host, self.port, "start the command"):
-                for name, value in (request.env or {}).items():
+            with Deadline(seconds, self.host, self.port, step):
+                for name, value in (env or {}).items():
                     connection.call(channel.request_environment, name, str(value))
-                if request.pty is not None:
-                    connection.call(channel.request_pty, *request.pty)
-                connection.call(channel.request_exec, command)
+                if pty is not None:
+                    connection.call(channel.request_pty, *pty)
+                connection.call(start, channel)
             started = True
         finally:
             if not started:
@@ -146,7 +195,45 @@ class BaseSSHClient(SCPAccess):
             self.config.buffer_size or 1,
             self.config.buffer_overflow or "file",
             dialogue,
+            has_pty=pty is not None,
         )
+
+    def open_shell(
+        self,
+        encoding: str | None = "utf-8",
+        read_timeout: float | None = None,
+        *,
+        use_pty: bool = False,
+        pty_size: tuple[int, int] | None = None,
+        term: str | None = None,
+        env: Mapping[str, str] | None = None,
+        encoding_errors: str = "strict",
+        timeout: float | None = None,
+    ) -> InteractiveShell:
+        """Start the user's login shell, which then runs one command after the other.
+
+        :param encoding: how commands are encoded and output is decoded; ``None`` for bytes.
+        :param read_timeout: seconds without output after which reading raises ``Timeout``.
+        :param use_pty: run it on a pseudo terminal. It prompts and echoes then, as it does for
+            a person; its standard error comes with its standard output.
+        :param pty_size: columns and rows of the pseudo terminal; implies ``use_pty``.
+        :param term: its terminal type; implies ``use_pty``.
+        :param env: environment variables (``AcceptEnv`` in sshd_config(5)).
+        :param encoding_errors: the codec's error handler.
+        :param timeout: seconds that opening the channel and starting the shell may take each;
+            default is the client's ``timeout``.
+        :raises Timeout: naming the step that took too long.
+        :raises SessionError: when the server refuses the channel, the pseudo terminal, a
+            variable or the shell.
+        :raises PSSHError: when the connection is lost, or cannot be opened again.
+        """
+        check_encoding(encoding, encoding_errors)
+        pty = wanted_pty(use_pty, pty_size, term)
+        running = self._start(
+            lambda channel: channel.request_shell(), "start the shell", timeout, env, pty
+        )
+        gevent.spawn_raw(running.run)
+        return InteractiveShell(self._output_of(running, encoding, encoding_errors, read_timeout))
 
     def wait_finished(self, host_output: HostOutput, timeout: float | None = None) -> None:
         """Wait until a command has finished.
@@ -154,9 +241,10 @@ class BaseSSHClient(SCPAccess):
         :param host_output: its output.
         :param timeout: seconds.
         :raises Timeout: when it takes longer.
+        :raises Exception: what ``on_line`` raised.
         """
         command = host_output.command
-        if command is not None and not command.done.wait(timeout):
+        if command is not None and not command.wait(timeout):
             raise Timeout(
                 "The command on host %s:%s has not finished in %s seconds",
                 self.host,
@@ -166,6 +254,7 @@ class BaseSSHClient(SCPAccess):
                 port=self.port,
                 step="wait for the command",
             )
+        raise_error_of_on_line(host_output)
 
 
 def _abandon(connection: Connection, channel: Channel) -> None:

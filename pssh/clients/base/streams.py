@@ -24,6 +24,7 @@ def log_output(output: HostOutput) -> gevent.Greenlet:
 
 
 def _log_both(output: HostOutput) -> None:
+    _followed(output)
     name = output.alias or output.host
     readers = [
         gevent.spawn(_log_stream, output.stdout, f"[{name}]\t"),
@@ -39,7 +40,7 @@ def _log_stream(lines: LineReader | None, prefix: str) -> None:
     if lines is None:
         return
     for line in _until_end(lines):
-        host_logger.info("%s%s", prefix, line)
+        host_logger.info("%s%s", prefix, as_text(line) if isinstance(line, bytes) else line)
 
 
 def _until_end(lines: LineReader) -> Iterator[Line]:
@@ -50,9 +51,21 @@ def _until_end(lines: LineReader) -> Iterator[Line]:
             yield from lines
             return
         except UnicodeDecodeError as ex:
-            yield ex.object.decode("utf-8", "backslashreplace")
+            yield as_text(ex.object)
         except PSSHError:
             return
+
+
+def as_text(line: bytes) -> str:
+    """Return a line for people, with an escape for each byte that is no text."""
+    return line.decode("utf-8", "backslashreplace")
+
+
+def _followed(output: HostOutput) -> None:
+    """Wait until ``on_line`` has had its lines: two that read at once would share them."""
+    command = output.command
+    if command is not None and command.follower is not None:
+        command.follower.over.wait()
 
 
 def stream_lines(outputs: Sequence[HostOutput]) -> Iterator[tuple[HostOutput, str, Line]]:
@@ -63,6 +76,7 @@ def stream_lines(outputs: Sequence[HostOutput]) -> Iterator[tuple[HostOutput, st
     queue: Queue[tuple[HostOutput, str, Line] | None] = Queue(_WAITING_MAX)
 
     def move(output: HostOutput, name: str, lines: LineReader) -> None:
+        _followed(output)
         for line in _until_end(lines):
             queue.put((output, name, line))
         queue.put(None)

@@ -17,15 +17,16 @@ _Result = TypeVar("_Result")
 
 #: At most this many at a time. Names: as many as the hosts that are worked on at the same
 #: time by default, and more, so that slow ones do not hold up the rest. Keys: decrypting is
-#: a matter of processors. Kerberos: it asks its servers over the network, like names.
+#: a matter of processors. Kerberos: it asks its servers over the network, like names. Standard
+#: input: it may be a pipe, on which nothing comes for a long time.
 #: Threads are started when they are needed.
-_SIZES = {"names": 128, "keys": 4, "files": 8, "gssapi": 128}
+_SIZES = {"names": 128, "keys": 4, "files": 8, "gssapi": 128, "stdin": 128}
 
 
 def pool(kind: str) -> ThreadPool:
     """Return the threads of this hub for a kind of work.
 
-    :param kind: ``"names"``, ``"keys"``, ``"files"`` or ``"gssapi"``.
+    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"`` or ``"stdin"``.
     """
     hub = gevent.get_hub()
     # A forked child has none of its parent's threads.

@@ -21,16 +21,26 @@ def join(outputs: Sequence[HostOutput], consume_output: bool, timeout: float | N
     :param consume_output: log what they print, and forget it.
     :param timeout: seconds for all of them together.
     :raises Timeout: when it takes longer.
+    :raises Exception: what the first ``on_line`` raised, once all have finished.
     """
     end = _after(timeout)
     loggers = [log_output(out) for out in outputs] if consume_output else []
     for out in outputs:
         if out.command is not None:
-            out.command.done.wait(_remaining(end))
+            out.command.wait(_remaining(end))
     gevent.joinall(loggers, timeout=_remaining(end))
     if not all(out.finished for out in outputs):
         gevent.killall(loggers)
-        raise _too_long(outputs, timeout, "join")
+        raise too_long(outputs, timeout, "join")
+    for out in outputs:
+        raise_error_of_on_line(out)
+
+
+def raise_error_of_on_line(output: HostOutput) -> None:
+    """Raise what ``on_line`` raised: an error of this program is no outcome of a host."""
+    command = output.command
+    if command is not None and command.follower is not None and command.follower.error is not None:
+        raise command.follower.error
 
 
 def as_completed(outputs: Sequence[HostOutput], timeout: float | None) -> Iterator[HostOutput]:
@@ -51,18 +61,27 @@ def as_completed(outputs: Sequence[HostOutput], timeout: float | None) -> Iterat
         try:
             yield done.get(timeout=_remaining(end))
         except Empty:
-            raise _too_long(outputs, timeout, "wait for the commands") from None
+            raise too_long(outputs, timeout, "wait for the commands") from None
 
 
 def _putter(queue: SimpleQueue[HostOutput], out: HostOutput) -> Callable[[Any], None]:
     return lambda _: queue.put(out)
 
 
-def _too_long(outputs: Sequence[HostOutput], timeout: float | None, step: str) -> Timeout:
+def too_long(
+    outputs: Sequence[Any], timeout: float | None, step: str, what: str = "commands"
+) -> Timeout:
+    """Make the error for a wait that took too long.
+
+    :param outputs: what was waited for: outputs or shells.
+    :param timeout: for how many seconds.
+    :param step: what was being done.
+    :param what: what finishes, in the plural.
+    """
     finished = [out for out in outputs if out.finished]
     unfinished = [out for out in outputs if not out.finished]
     return Timeout(
-        "Timeout of %s second(s) reached: %s commands have finished, and %s have not",
+        f"Timeout of %s second(s) reached: %s {what} have finished, and %s have not",
         timeout,
         _Counted(finished),
         _Counted(unfinished),
@@ -72,7 +91,7 @@ def _too_long(outputs: Sequence[HostOutput], timeout: float | None, step: str) -
     )
 
 
-class _Counted(list[HostOutput]):
+class _Counted(list[Any]):
     """Outputs among the arguments of an error, whose text says only how many they are."""
 
     def __str__(self) -> str:

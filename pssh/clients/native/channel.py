@@ -56,6 +56,12 @@ class NativeChannel(Channel):
         except SSH2Error as ex:
             raise self._session.error(ex, "start a command") from ex
 
+    def request_shell(self) -> WouldBlock | None:
+        try:
+            return self._done(self._open.shell())
+        except SSH2Error as ex:
+            raise self._session.error(ex, "start a shell") from ex
+
     def request_subsystem(self, name: str) -> WouldBlock | None:
         try:
             return self._done(self._open.subsystem(name))
@@ -79,13 +85,28 @@ class NativeChannel(Channel):
                     "pty_size is not possible with this build of ssh2-python (host %s)",
                     self._session.host,
                 )
-            code = libssh2.request_pty(self._pointer, term, columns, rows)
-            error = error_for_code(code)
-            if error is not None:
-                raise error
-            return self._done(code)
+            return self._checked(libssh2.request_pty(self._pointer, term, columns, rows))
         except SSH2Error as ex:
             raise self._session.error(ex, "get a pseudo terminal") from ex
+
+    def request_window_change(self, columns: int, rows: int) -> WouldBlock | None:
+        if self._pointer is None:
+            self._open  # noqa: B018 (raises where the channel has been closed)
+            raise InvalidAPIUseError(
+                "A terminal cannot be resized with this build of ssh2-python (host %s)",
+                self._session.host,
+            )
+        try:
+            return self._checked(libssh2.request_window_change(self._pointer, columns, rows))
+        except SSH2Error as ex:
+            raise self._session.error(ex, "resize the terminal") from ex
+
+    def _checked(self, code: int) -> WouldBlock | None:
+        """What :meth:`_done` says of a code that the binding has not looked at."""
+        error = error_for_code(code)
+        if error is not None:
+            raise error
+        return self._done(code)
 
     def request_signal(self, name: str) -> WouldBlock | None:
         try:

@@ -80,6 +80,9 @@ _request_pty = _declare(
     ctypes.c_uint,
     *[ctypes.c_int] * 4,
 )
+_request_pty_size = _declare(
+    "libssh2_channel_request_pty_size_ex", ctypes.c_void_p, *[ctypes.c_int] * 4
+)
 _userauth_publickey = _declare(
     "libssh2_userauth_publickey",
     ctypes.c_void_p,
@@ -221,6 +224,15 @@ def request_pty(channel: int, term: str, columns: int, rows: int) -> int:
     """
     name = term.encode("ascii")
     return _request_pty(channel, name, len(name), None, 0, columns, rows, 0, 0)
+
+
+def request_window_change(channel: int, columns: int, rows: int) -> int:
+    """Tell the server that a pseudo terminal has another size now (RFC 4254 section 6.7).
+
+    :param channel: the channel's pointer.
+    :returns: libssh2's code.
+    """
+    return _request_pty_size(channel, columns, rows, 0, 0)
 
 
 # A channel that is being opened

@@ -142,6 +142,13 @@ class LibsshChannel(Channel):
         except BaseSSHError as ex:
             raise self._session.error("start a command", SessionError) from ex
 
+    def request_shell(self) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.request_shell())
+        except BaseSSHError as ex:
+            raise self._session.error("start a shell", SessionError) from ex
+
     def request_subsystem(self, name: str) -> WouldBlock | None:
         raw = self._open
         try:
@@ -163,6 +170,13 @@ class LibsshChannel(Channel):
             return self._requested(raw.request_pty_size(term, columns, rows))
         except BaseSSHError as ex:
             raise self._session.error("get a pseudo terminal", SessionError) from ex
+
+    def request_window_change(self, columns: int, rows: int) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.change_pty_size(columns, rows))
+        except BaseSSHError as ex:
+            raise self._session.error("resize the terminal", SessionError) from ex
 
     def request_signal(self, name: str) -> WouldBlock | None:
         raw = self._open
