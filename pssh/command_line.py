@@ -20,6 +20,7 @@ def fully_qualified_command(
     shell: str | None = None,
     sudo_prompt: str | None = None,
     sudo_wrapper: str | None = None,
+    replace_login_shell: bool = False,
     encoding: str = "utf-8",
 ) -> bytes:
     """Build the bytes of an ``exec`` request (RFC 4254 section 6.5).
@@ -30,12 +31,14 @@ def fully_qualified_command(
     :param shell: the shell and its option for a command, such as ``"bash -c"``.
     :param sudo_prompt: a prompt for sudo to print in place of its own.
     :param sudo_wrapper: what sudo runs, with the shell and the command as its arguments.
+    :param replace_login_shell: leave no login shell that waits for the command. Not possible
+        with a ``shell``, which may be anything that a login shell understands.
     :param encoding: how the command is encoded.
     :raises InvalidAPIUseError: when the command contains a NUL, which no shell can take.
     """
     if "\0" in command:
         raise InvalidAPIUseError("A command cannot contain a NUL character: %r", command)
-    words = []
+    words = ["exec"] if replace_login_shell and shell is None else []
     if sudo or user is not None:
         words.append("sudo -S")
         if sudo_prompt is not None:

@@ -201,9 +201,9 @@ ABILITIES = (
         client=["run_command"],
     ),
     Ability("Environment variables", seam=["request_environment"]),
-    Ability("Terminals", seam=["request_pty"]),
+    Ability("Terminals, and their size", seam=["request_pty", "request_window_change"]),
     Ability("Signals sent to commands", seam=["request_signal"]),
-    Ability("Interactive shells", client=["open_shell"]),
+    Ability("Interactive shells", seam=["request_shell"], client=["open_shell"]),
     Ability(
         "Copies of files (SFTP and SCP)",
         seam=["request_subsystem"],

@@ -50,6 +50,9 @@ def test_a_shell_gets_the_user_name_as_it_was(user: str) -> None:
         ({"user": "u"}, "sudo -S -u u $SHELL -c 'id'"),
         ({"sudo": True, "user": "u"}, "sudo -S -u u $SHELL -c 'id'"),
         ({"sudo": True, "user": "u", "shell": "sh -c"}, "sudo -S -u u sh -c 'id'"),
+        ({"replace_login_shell": True}, "exec $SHELL -c 'id'"),
+        ({"replace_login_shell": True, "sudo": True}, "exec sudo -S $SHELL -c 'id'"),
+        ({"replace_login_shell": True, "shell": "a=b sh -c"}, "a=b sh -c 'id'"),
         ({"sudo": True, "sudo_prompt": "[a b]"}, "sudo -S -p '[a b]' $SHELL -c 'id'"),
         ({"sudo": True, "sudo_wrapper": "env"}, "sudo -S env $SHELL -c 'id'"),
         (

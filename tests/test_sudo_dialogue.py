@@ -91,6 +91,19 @@ def test_what_sudo_says_when_it_runs_nothing() -> None:
     assert not dialogue.refused
 
 
+def test_the_only_try() -> None:
+    said = b"\nsudo: 1 incorrect password attempt\n"
+    dialogue = SudoDialogue("secret", STDERR)
+    dialogue.receive(dialogue.prompt.encode() + said)
+    assert not dialogue.refused
+    assert dialogue.rest() == said
+    assert dialogue.refused
+    dialogue = SudoDialogue("secret", STDERR)
+    dialogue.receive(said)
+    assert dialogue.rest() == said
+    assert not dialogue.refused
+
+
 def test_a_command_line_that_sudo_shows_is_no_start() -> None:
     dialogue = SudoDialogue("secret", STDERR)
     said = f"Sorry, you may not run {dialogue.wrapper}\n".encode()

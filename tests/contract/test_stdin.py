@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
+import tracemalloc
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import gevent
 import pytest
@@ -135,3 +140,71 @@ def test_two_writers_do_not_mix(client: BaseSSHClient) -> None:
     gevent.joinall([gevent.spawn(stdin(output).write, block) for block in blocks], raise_error=True)
     stdin(output).close()
     assert sorted(reader.get()) == [block[:-1] for block in blocks]
+
+
+# Files, and sources that are too large for memory
+
+
+def test_an_open_file(client: BaseSSHClient, connect_all: ConnectAll, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes("é\n".encode("latin-1") * 200_000)
+    with path.open("rb") as file:
+        (line,) = lines(client.run_command("md5sum", stdin=file))
+    assert str(line).split()[0] == hashlib.md5(path.read_bytes()).hexdigest()
+    for encoding, size in (("latin-1", 400_000), ("utf-8", 600_000)):
+        with path.open(encoding="latin-1") as text:
+            outputs = connect_all(2).run_command("wc -c", stdin=text, encoding=encoding)
+            assert [lines(output) for output in outputs] == [[str(size)]] * 2
+    assert lines(client.run_command("cat", stdin=io.StringIO("one\ntwo\n"))) == ["one", "two"]
+
+
+def test_a_pipe_does_not_block_the_loop(client: BaseSSHClient) -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as source, open(writing, "wb", buffering=0) as sink:
+        output = client.run_command("cat", stdin=source)
+        for line in ("one", "two"):
+            sink.write(f"{line}\n".encode())
+            # What has come is not held until more has.
+            assert next(stdout(output)) == line
+        assert lines(client.run_command("echo meanwhile")) == ["meanwhile"]
+        sink.close()
+        assert lines(output) == []
+
+
+def test_a_large_source_stays_out_of_memory(connect_all: ConnectAll) -> None:
+    """One host reads nothing for a long time. The others do not wait for it."""
+    client = connect_all(3)
+    client.run_command("true")
+    client.join()
+    commands = ["wc -c", READS_NOTHING, "wc -c"]
+    tracemalloc.start()
+    try:
+        source = (bytes(128 * 1024) for _ in range(256))
+        outputs = client.run_command("%s", host_args=commands, stdin=source)
+        assert lines(outputs[0]) == lines(outputs[2]) == [str(32 * 1024 * 1024)]
+        (_, peak) = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * 1024 * 1024
+    assert not outputs[1].finished
+
+
+def test_a_source_that_fails(connect_all: ConnectAll) -> None:
+    def broken() -> Iterator[str]:
+        yield "one\n"
+        raise KeyError("mine")
+
+    outputs = connect_all(2).run_command("cat", stdin=broken())
+    for output in outputs:
+        with pytest.raises(KeyError, match="mine"):
+            lines(output)
+        assert isinstance(output.exception, KeyError)
+
+
+def test_a_write_that_waits_when_the_command_ends(client: BaseSSHClient) -> None:
+    output = client.run_command("head -c 1000000 > /dev/null; exit 3")
+    with pytest.raises(SessionError) as caught:
+        stdin(output).write(b"x" * 64 * 1024 * 1024)
+    assert client.host in str(caught.value)
+    client.wait_finished(output)
+    assert output.exit_code == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import shutil
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import AuthenticationError
-from tests.conftest import missing
+from tests.conftest import StartServer, missing
 from tests.contract.conftest import Connect, ConnectAll
 from tests.contract.outputs import lines, stderr, stdin, stdout
 from tests.servers.account import Account
@@ -34,9 +36,10 @@ def allow(account: Account) -> Iterator[Allow]:
         missing("sudo is not installed (Debian package sudo).")
     path = SUDOERS / account.name
 
-    def write(tag: str, commands: str = "ALL") -> None:
+    def write(tag: str, commands: str = "ALL", defaults: str = "") -> None:
         rule = f"{account.name} ALL=(ALL) {tag} {commands}"
-        text = f"Defaults:{account.name} timestamp_timeout=0\n{rule}\n"
+        options = ", ".join(["timestamp_timeout=0", *([defaults] if defaults else [])])
+        text = f"Defaults:{account.name} {options}\n{rule}\n"
         subprocess.run(["visudo", "-cq", "-f", "-"], input=text, text=True, check=True)
         path.touch(mode=0o440)
         path.write_text(text)
@@ -156,6 +159,83 @@ def test_not_allowed(client: BaseSSHClient, allow: Allow, password: str) -> None
     assert "not allowed" in "".join(map(str, stderr(output)))
     assert output.exit_code == 1
     assert output.exception is None
+
+
+def test_a_wrong_password_of_one_try(client: BaseSSHClient, allow: Allow) -> None:
+    """Sudo does not ask again, and still it is not the command that failed."""
+    allow("", defaults="passwd_tries=1")
+    output = client.run_command("echo not reached", sudo_password="wrong", stdin="x")
+    client.wait_finished(output)
+    assert isinstance(output.exception, AuthenticationError)
+    with pytest.raises(AuthenticationError, match="sudo_password"):
+        lines(output)
+    assert output.exit_code == 1
+
+
+def test_a_wrong_password_on_one_of_many_hosts(
+    connect_all: ConnectAll, allow: Allow, password: str
+) -> None:
+    allow("")
+    client = connect_all(2)
+    right = client.run_command("id -un", sudo_password=password)
+    wrong = client.run_command("id -un", sudo_password="wrong")
+    client.join(right + wrong)
+    assert [lines(output) for output in right] == [["root"]] * 2
+    assert all(isinstance(output.exception, AuthenticationError) for output in wrong)
+
+
+def test_a_user_whom_sudo_does_not_know(client: BaseSSHClient, allow: Allow, password: str) -> None:
+    output = client.run_command("echo not reached", sudo_password=password)
+    assert lines(output) == []
+    assert "sudoers" in "".join(map(str, stderr(output)))
+    assert output.exit_code == 1
+    output = client.run_command("echo not reached", user="nobody", sudo_password="wrong")
+    client.wait_finished(output)
+    assert isinstance(output.exception, AuthenticationError)
+
+
+def test_a_host_without_sudo(
+    sshd_with: StartServer, connect: Connect, account: Account, password: str
+) -> None:
+    client = connect(sshd_with({"SetEnv": f"PATH={account.folder}"}))
+    for options in ({"sudo": True}, {"sudo_password": password}):
+        output = client.run_command("echo not reached", stdin="x", **options)
+        assert lines(output) == []
+        assert "sudo: not found" in "".join(map(str, stderr(output)))
+        assert output.exit_code == 127
+        assert output.exception is None
+
+
+@pytest.mark.parametrize("use_pty", [False, True])
+def test_the_password_is_nowhere_to_be_seen(
+    client: BaseSSHClient,
+    allow: Allow,
+    password: str,
+    use_pty: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither among the processes of the host, nor in what this side says or logs."""
+    caplog.set_level(logging.DEBUG)
+    allow("")
+    output = client.run_command(
+        "stty -echo; cat /proc/[0-9]*/cmdline | tr '\\0' ' '; tr '\\0' '\n' < /proc/self/environ",
+        sudo_password=password,
+        use_pty=use_pty,
+    )
+    seen = "\n".join(map(str, [*lines(output), *stderr(output)]))
+    assert "sudo -S" in seen
+    assert password not in seen
+    said = [repr(output), str(output), repr(output.command), repr(client), caplog.text]
+    assert password not in "".join(said)
+    request = CommandRequest("id", sudo_password=password)
+    assert password not in repr(request) + repr(request.sudo_dialogue())
+
+
+def test_a_lecture_is_not_output(client: BaseSSHClient, allow: Allow, password: str) -> None:
+    allow("", defaults="lecture=always")
+    output = client.run_command("echo out; echo error >&2", sudo_password=password)
+    assert lines(output) == ["out"]
+    assert list(stderr(output)) == ["error"]
 
 
 @pytest.mark.parametrize("use_pty", [False, True])

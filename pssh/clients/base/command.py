@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -117,12 +117,13 @@ class Command:
         self._reader = gevent.getcurrent()
         try:
             self._read_to_end()
-            if self._sudo is not None:
-                self._buffer_of_sudo().write(self._sudo.rest())
+            refused = self._sudo is not None and self._rest_of_sudo(self._sudo)
             self.connection.call(self.channel.wait_closed)
             self._exit = self.channel.exit_status()
             if self._aborted is not None:
                 error = self._aborted
+            elif refused:
+                error = self._sudo_refused()
             elif self._exit == ExitStatus() and not self.closed_here:
                 error = self._no_exit_status()
             self._close_channel()
@@ -202,9 +203,11 @@ class Command:
             buffer.write(data)
         return True
 
-    def _buffer_of_sudo(self) -> ConcurrentRWBuffer:
-        assert self._sudo is not None
-        return self.stdout if self._sudo.stream == STDOUT else self.stderr
+    def _rest_of_sudo(self, sudo: SudoDialogue) -> bool:
+        """Keep what sudo said instead of running the command; whether it was the password."""
+        buffer = self.stdout if sudo.stream == STDOUT else self.stderr
+        buffer.write(sudo.rest())
+        return sudo.refused
 
     def _after_sudo(self, sudo: SudoDialogue, data: bytes) -> bytes:
         """Answer sudo, and keep what the two of us say out of the command's output."""
@@ -409,41 +412,6 @@ class Command:
             self.done.rawlink(callback)
         else:
             gevent.spawn(self.wait).rawlink(callback)
-
-
-def feed(command: Command, source: Iterable[bytes], after: Event | None = None) -> None:
-    """Send all of a source to a command's standard input, in the background, and close it.
-
-    A command that ends before it has read everything is no error, as in a shell's pipe.
-
-    :param command: the command.
-    :param source: what to send.
-    :param after: something to wait for first.
-    """
-    reference = weakref.ref(command)
-
-    def run() -> None:
-        if after is not None:
-            after.wait()
-        try:
-            for data in source:
-                running = reference()
-                if running is None or running.done.is_set():
-                    return
-                running.write(data)
-                del running
-            running = reference()
-            if running is not None:
-                running.end_input()
-        except PSSHError:
-            # The command, or the connection, has ended: that is told where its output is read.
-            return
-        except Exception as ex:  # noqa: BLE001 (the source is the user's: it may raise anything)
-            running = reference()
-            if running is not None:
-                running.abort(ex)
-
-    gevent.spawn(run)
 
 
 def _signal_number(name: str) -> int:

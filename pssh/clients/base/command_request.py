@@ -80,6 +80,9 @@ class CommandRequest:
             shell=self.shell,
             sudo_prompt=dialogue.prompt if dialogue is not None else None,
             sudo_wrapper=dialogue.wrapper if dialogue is not None else None,
+            # A login shell that TERM ends would leave behind a command that it does not end, and
+            # servers send no KILL after that.
+            replace_login_shell=self.command_timeout is not None,
             encoding=shell_encoding(self.encoding),
         )
 

@@ -33,7 +33,10 @@ def _limit(command: Command, seconds: float, kill_after: float) -> None:
             command.send_signal(name)
         if command.done.wait(kill_after):
             return
-    left = "Signals TERM and KILL did not end it: its channel was closed, and it may still run"
+    left = (
+        "Signals TERM and KILL did not end it, and its channel was closed: "
+        "as long as it has no exit code, it may still run"
+    )
     command.cut_short(_ran_too_long(command, seconds, left))
     with gevent.Timeout(kill_after, False):
         command.close()

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 import gevent
 
-from pssh.clients.base.command import Command, feed
+from pssh.clients.base.command import Command
 from pssh.clients.base.command_request import CommandRequest, Pty, check_encoding, wanted_pty
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.feeding import feed
 from pssh.clients.base.files.scp_access import SCPAccess
 from pssh.clients.base.follower import LineFollower, OnLine
 from pssh.clients.base.limit import limit

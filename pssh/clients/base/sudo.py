@@ -9,6 +9,9 @@ from gevent.event import Event
 #: Sudo says no more than this; a server that does is not running it.
 _HELD_MAX = 64 * 1024
 
+#: What sudo says at its end. In other languages it cannot be told from other reasons.
+_INCORRECT = b"incorrect password attempt"
+
 
 class SudoDialogue:
     """Answers sudo's question, once, and nobody else's.
@@ -86,4 +89,6 @@ class SudoDialogue:
     def rest(self) -> bytes:
         """Return what sudo said when the command was not run after all."""
         held, self._held = self._held, b""
+        # Where it may be tried only once (sudoers: passwd_tries) sudo does not ask again.
+        self.refused = self.refused or (self._asked > 0 and _INCORRECT in held)
         return held.replace(self.prompt.encode() + b"\r\n", b"").replace(self.prompt.encode(), b"")
