@@ -33,10 +33,15 @@ class SSHAgent(ServerProcess):
             environment={"PATH": "/usr/bin:/bin"},
         )
         try:
-            wait_until(self.path.exists, "the socket of ssh-agent")
+            wait_until(self._listens, "the socket of ssh-agent")
         except BaseException:
             self.stop()
             raise
+
+    def _listens(self) -> bool:
+        # The socket has its name a moment before somebody listens.
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.path)) == 0
 
     def add(self, *keys: Path, confirm: bool = False) -> None:
         """Give it keys.
