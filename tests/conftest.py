@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -16,9 +17,14 @@ from tests.servers.asyncssh_server import AsyncSSHServer
 from tests.servers.certificates import CertificateAuthority, trusting
 from tests.servers.dropbear import DropbearServer
 from tests.servers.kdc import KDC
-from tests.servers.keys import create_keys
+from tests.servers.keys import shared_keys
 from tests.servers.openssh import OpenSSHServer
 from tests.servers.process import MissingProgramError
+
+# Python shall keep what it has compiled, also where it has been told not to: the tests are long to
+# compile, several processes run them, and they start hundreds of interpreters.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: The keys that the servers let in.
 AUTHORIZED = ("ed25519", "ecdsa", "rsa")
@@ -59,9 +65,12 @@ def account() -> Iterator[Account]:
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Key name -> private key path; see :func:`tests.servers.keys.create_keys`."""
+    """Key name -> private key path; see :func:`tests.servers.keys.shared_keys`."""
+    folder = tmp_path_factory.getbasetemp()
+    # Each of several test processes has a folder of its own in that of the run.
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     try:
-        return create_keys(tmp_path_factory.mktemp("keys"))
+        return shared_keys(shared)
     except MissingProgramError as error:
         missing(str(error))
 
@@ -74,7 +83,10 @@ def authorized_keys(keys: dict[str, Path]) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def sshd(
-    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    account: Account,
+    keys: dict[str, Path],
+    authorized_keys: list[Path],
 ) -> Iterator[OpenSSHServer]:
     """An OpenSSH server that takes ``PSSH_*`` variables, and the password if we know it."""
     try:
@@ -82,6 +94,7 @@ def sshd(
             tmp_path_factory.mktemp("sshd"),
             account=account,
             options={"AcceptEnv": "PSSH_*"},
+            host_keys=("ed25519", "ecdsa", keys["host_rsa"]),
             authorized_keys=authorized_keys,
         )
     except MissingProgramError as error:

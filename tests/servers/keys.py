@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import shutil
 import subprocess
@@ -10,8 +12,8 @@ from pathlib import Path
 
 from tests.servers.process import find_program
 
-#: The passphrase of every encrypted key of this run.
-PASSPHRASE = secrets.token_hex(8)
+#: The passphrase of every encrypted key of this run, the same in all its processes.
+PASSPHRASE = "phrase-" + os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8))
 
 #: Name -> arguments of ssh-keygen.
 KINDS = {
@@ -31,6 +33,9 @@ VARIANTS: dict[str, tuple[str, str | None, bool]] = {
     "rsa_pem_encrypted": ("rsa", "PEM", True),
     "rsa_pkcs8": ("rsa", "PKCS8", False),
 }
+
+#: Name -> kind.
+OTHERS = {"unauthorized": "ed25519", "unauthorized_rsa": "rsa", "host_rsa": "rsa"}
 
 
 def public_path(key: Path) -> Path:
@@ -61,26 +66,41 @@ def create_variant(source: Path, path: Path, key_format: str | None, passphrase:
     """
     shutil.copy(source, path)
     shutil.copy(public_path(source), public_path(path))
-    arguments = ["-p", "-f", str(path), "-P", "", "-N", passphrase]
+    # One round of the key derivation is as good as many for a test, and costs a twentieth.
+    arguments = ["-p", "-a", "1", "-f", str(path), "-P", "", "-N", passphrase]
     _ssh_keygen(*arguments, *(("-m", key_format) if key_format else ()))
     return path
 
 
-def create_keys(folder: Path) -> dict[str, Path]:
-    """Create one key of each kind, each variant of them, and a stranger.
+def shared_keys(folder: Path) -> dict[str, Path]:
+    """One key of each kind, each variant of them, a stranger, and one for a server.
 
-    The variants of a kind are the same key. ``unauthorized`` (ed25519) and
-    ``unauthorized_rsa`` are for a server not to know.
+    The first process that asks creates them, for all that share the folder: those of RSA take
+    long. The variants of a kind are the same key. ``unauthorized`` (ed25519) and
+    ``unauthorized_rsa`` are for a server not to know, ``host_rsa`` is a server's own.
 
+    :param folder: an existing folder.
     :returns: name -> path of the private key.
     """
-    keys = {name: create_key(folder / f"id_{name}", name) for name in KINDS}
+    made = folder / "keys"
+    with (folder / "keys.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            unfinished = folder / "keys.unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            _create_keys(unfinished)
+            unfinished.rename(made)
+    names = (*KINDS, *VARIANTS, *OTHERS)
+    return {name: made / f"id_{name}" for name in names}
+
+
+def _create_keys(folder: Path) -> None:
+    for name, kind in {**{kind: kind for kind in KINDS}, **OTHERS}.items():
+        create_key(folder / f"id_{name}", kind)
     for name, (source, key_format, encrypted) in VARIANTS.items():
         passphrase = PASSPHRASE if encrypted else ""
-        keys[name] = create_variant(keys[source], folder / f"id_{name}", key_format, passphrase)
-    keys["unauthorized"] = create_key(folder / "id_unauthorized")
-    keys["unauthorized_rsa"] = create_key(folder / "id_unauthorized_rsa", "rsa")
-    return keys
+        create_variant(folder / f"id_{source}", folder / f"id_{name}", key_format, passphrase)
 
 
 def authorized_lines(keys: Iterable[Path]) -> str:
