@@ -43,14 +43,35 @@ class Connection:
         """Run a command; its output and its exit status."""
         channel = self._start(command)
         data = b"".join(self._read(channel))
-        while (status := channel.get_exit_status()) < 0:
-            self._waiter.wait()
-        channel.close()
-        return data, status
+        return data, self._status(channel)
 
     def output(self, command: str) -> Iterator[bytes]:
         """Run a command; its output in pieces."""
         return self._read(self._start(command))
+
+    def feed(self, command: str, pieces: Iterator[bytes]) -> int:
+        """Run a command and send it bytes; its exit status."""
+        channel = self._start(command)
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                _, written = channel.write(bytes(rest))
+                rest = rest[max(written, 0) :]
+                # What libssh has not sent yet it keeps, however much that is.
+                while self._session.blocking_flush(0) == SSH_AGAIN:
+                    self._waiter.wait()
+                if rest and written <= 0:
+                    self._waiter.wait()
+                    channel.poll_timeout(0)  # takes note of an opened window
+        channel.send_eof()
+        list(self._read(channel))
+        return self._status(channel)
+
+    def _status(self, channel: Any) -> int:
+        while (status := channel.get_exit_status()) < 0:
+            self._waiter.wait()
+        channel.close()
+        return int(status)
 
     def _start(self, command: str) -> Any:
         channel = self._session.channel_new()

@@ -53,6 +53,22 @@ class Connection:
         """Run a command; its output in pieces."""
         return self._read(self._start(command))
 
+    def feed(self, command: str, pieces: Iterator[bytes]) -> int:
+        """Run a command and send it bytes; its exit status."""
+        channel = self._start(command)
+        for piece in pieces:
+            rest = memoryview(piece)
+            while rest:
+                code, written = channel.write(bytes(rest))
+                rest = rest[written:]
+                if rest and code == LIBSSH2_ERROR_EAGAIN and not written:
+                    self._waiter.wait()
+        self._until_done(channel.send_eof)
+        list(self._read(channel))
+        self._until_done(channel.close)
+        self._until_done(channel.wait_closed)
+        return int(channel.get_exit_status())
+
     def _start(self, command: str) -> Any:
         channel = self._until_done(self._session.open_session)
         self._until_done(channel.execute, command)

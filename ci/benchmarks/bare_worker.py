@@ -6,6 +6,7 @@ and the event loop cost by themselves, and so the limit for a client that is bui
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections.abc import Callable
 from importlib import import_module
@@ -116,6 +117,28 @@ def read_bytes(loop: Any, settings: Settings) -> Figures:
     return {**figures, "before": before, "after": memory_kib("VmRSS")}
 
 
+def put(loop: Any, settings: Settings) -> Figures:
+    """Send a file to a command that writes it."""
+    (connection,) = open_all(loop, {**settings, "hosts": 1})
+    gauge = Gauge()
+    with open(settings["local"], "rb") as file:
+        pieces = iter(lambda: file.read(PIECE), b"")
+        status = connection.feed(f"cat > {shlex.quote(settings['remote'])}", pieces)
+    figures = gauge.read()
+    expect(status, 0, "the exit status")
+    return figures
+
+
+def get(loop: Any, settings: Settings) -> Figures:
+    """Write what a command prints of a file."""
+    (connection,) = open_all(loop, {**settings, "hosts": 1})
+    gauge = Gauge()
+    with open(settings["local"], "wb") as file:
+        for piece in connection.output(f"cat {shlex.quote(settings['remote'])}"):
+            file.write(piece)
+    return gauge.read()
+
+
 def main(settings: Settings) -> Figures:
     """Do one measure with the loop of the library in question."""
     loop = import_module(settings["client_module"])
@@ -123,10 +146,12 @@ def main(settings: Settings) -> Figures:
         "connect_and_run": connect_and_run,
         "further_commands": further_commands,
         "read_lines": read_bytes,
+        "put": put,
+        "get": get,
     }
     return tasks[settings["measure"]](loop, settings)
 
 
 if __name__ == "__main__":
-    names = ("connect_and_run", "further_commands", "read_lines")
+    names = ("connect_and_run", "further_commands", "read_lines", "put", "get")
     work(dict.fromkeys(names, main))

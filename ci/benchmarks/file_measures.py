@@ -8,7 +8,18 @@ from dataclasses import replace
 from benchmarks.files import Files
 from benchmarks.gauge import Figures
 from benchmarks.measure import KIB_PER_MIB, Measure, Row, Target
-from benchmarks.peer import ASYNCSSH, LIBSSH, NATIVE, OURS, PARALLEL_SSH, SFTP, Peer
+from benchmarks.peer import (
+    ASYNCSSH,
+    BARE,
+    LIBSSH,
+    NATIVE,
+    OURS,
+    PARALLEL_SSH,
+    PARAMIKO,
+    SCP,
+    SFTP,
+    Peer,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -18,6 +29,8 @@ FAR = 0.025
 BIG = Files(256 * MIB)
 FAR_FILE = Files(64 * MIB)
 SMALL = Files(4 * KIB, count=2000)
+SMALL_NEAR = Files(4 * KIB, count=1000)
+SMALL_FAR = Files(4 * KIB, count=50)
 FOR_ALL = Files(1024 * MIB, hosts=20, in_memory=False)
 
 
@@ -50,8 +63,8 @@ def sftp(task: str, native: float, libssh: float) -> Measure:
             ),
             Row(f"{name}, client CPU s", lambda figures: figures["cpu"]),
         ),
-        (*OURS, ASYNCSSH, SFTP),
-        guests=(PARALLEL_SSH,),
+        (*OURS, *BARE, ASYNCSSH, SFTP),
+        guests=(PARALLEL_SSH, PARAMIKO, SCP),
         files=replace(BIG, fetched=task == "get"),
     )
 
@@ -68,6 +81,7 @@ def scp(task: str, native: float) -> Measure:
             Row(f"{name}, client CPU s", lambda figures: figures["cpu"]),
         ),
         (*OURS, PARALLEL_SSH),
+        guests=(SCP,),
         files=replace(BIG, fetched=task == "scp_recv"),
     )
 
@@ -94,7 +108,35 @@ def far(task: str, command: str) -> Measure:
     )
 
 
+def others(name: str, task: str, title: str, files: Files, delay: float = 0.0) -> Measure:
+    """Copying, where what is not ours may take long."""
+    return Measure(
+        f"{name}-{task}" + ("-50ms" if delay else ""),
+        task,
+        {},
+        (
+            Row(f"{title}: {task}, s", lambda figures: figures["wall"], is_wall=True),
+            Row(f"{title}: {task}, client CPU s", lambda figures: figures["cpu"]),
+        ),
+        OURS,
+        guests=(ASYNCSSH, SFTP, SCP, PARALLEL_SSH, PARAMIKO),
+        delay=delay,
+        files=replace(files, fetched=task == "get"),
+    )
+
+
+def small(task: str, files: Files, delay: float = 0.0) -> Measure:
+    """Copying many small files."""
+    where = "50 ms round trip" if delay else "loopback"
+    return others("small", task, f"{files.count:,} files of 4 KiB, {where}", files, delay)
+
+
+WAYS = ("put", "get")
+
 FILE_MEASURES = (
+    *(small(way, SMALL_NEAR) for way in WAYS),
+    *(small(way, SMALL_FAR, FAR) for way in WAYS),
+    *(others("large", way, "64 MiB, 50 ms round trip", FAR_FILE, FAR) for way in WAYS),
     sftp("put", native=1.5, libssh=2.5),
     sftp("get", native=1.1, libssh=2),
     scp("scp_send", native=2),
@@ -113,6 +155,7 @@ FILE_MEASURES = (
         OURS,
         guests=(ASYNCSSH,),  # it takes minutes
         patience=900,
+        by_default=False,
         delay=FAR,
         files=SMALL,
     ),
@@ -135,6 +178,7 @@ FILE_MEASURES = (
         ),
         OURS,
         patience=300,
+        by_default=False,
         files=FOR_ALL,
         rounds=1,  # memory is not a matter of luck, and 20 GiB take their time
     ),

@@ -154,6 +154,16 @@ def get(settings: Settings) -> Figures:
     return _sftp(settings, "get", ends, make=f"lmkdir {ends[1]}")
 
 
+def scp_send(settings: Settings) -> Figures:
+    """Copy to the server with the protocol that ``scp`` used to speak."""
+    return _scp(settings, settings["local"], f"h1:{settings['remote']}", "-O")
+
+
+def scp_recv(settings: Settings) -> Figures:
+    """Copy from the server with that protocol."""
+    return _scp(settings, f"h1:{settings['remote']}", settings["local"], "-O")
+
+
 def _sftp(settings: Settings, verb: str, ends: tuple[str, str], make: str) -> Figures:
     """Run a command of ``sftp``, which would ask nobody and read no configuration of its user.
 
@@ -166,9 +176,9 @@ def _sftp(settings: Settings, verb: str, ends: tuple[str, str], make: str) -> Fi
     return _measured(settings, ["sftp", "-q", "-b", "-"], ["h1"], dialogue)
 
 
-def _scp(settings: Settings, source: str, target: str) -> Figures:
+def _scp(settings: Settings, source: str, target: str, *options: str) -> Figures:
     recurse = ["-r"] if settings["recurse"] else []
-    return _measured(settings, ["scp", "-q", *recurse], [source, target])
+    return _measured(settings, ["scp", "-q", *options, *recurse], [source, target])
 
 
 def _measured(
@@ -192,5 +202,7 @@ if __name__ == "__main__":
             "read_lines": read_lines,
             "put": put,
             "get": get,
+            "scp_send": scp_send,
+            "scp_recv": scp_recv,
         }
     )
