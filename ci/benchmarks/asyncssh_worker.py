@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncssh
 
 from benchmarks import asyncssh_files
 from benchmarks.asyncssh_connections import close_all, connect, connect_to_bastion
-from benchmarks.gauge import Figures, Gauge, Settings, expect, hosts_of, memory_kib, work
+from benchmarks.gauge import Figures, Gauge, Settings, expect, hosts_of, memory_kib, of_all, work
 
 
 async def run_and_read(connection: asyncssh.SSHClientConnection) -> None:
@@ -83,6 +84,26 @@ async def open_connections(settings: Settings) -> Figures:
     return figures
 
 
+async def many_at_once(settings: Settings) -> Figures:
+    """Connect to very many hosts at the same time, and then run a command on all of them."""
+    before = memory_kib("VmRSS")
+    ready: list[float] = []
+
+    async def connect_one(host: str) -> asyncssh.SSHClientConnection:
+        connection = await connect(settings, host)
+        ready.append(time.perf_counter())
+        return connection
+
+    gauge = Gauge()
+    connections = await asyncio.gather(*map(connect_one, hosts_of(settings)))
+    figures = of_all(gauge, before, ready)
+    commands = Gauge()
+    await asyncio.gather(*map(run_and_read, connections))
+    command = commands.read()
+    await close_all(connections)
+    return {**figures, "command": command["wall"], "command_cpu": command["cpu"]}
+
+
 if __name__ == "__main__":
     work(
         {
@@ -90,6 +111,7 @@ if __name__ == "__main__":
             "further_commands": lambda settings: asyncio.run(further_commands(settings)),
             "read_lines": lambda settings: asyncio.run(read_lines(settings)),
             "open_connections": lambda settings: asyncio.run(open_connections(settings)),
+            "many_at_once": lambda settings: asyncio.run(many_at_once(settings)),
             "put": lambda settings: asyncio.run(asyncssh_files.put(settings)),
             "get": lambda settings: asyncio.run(asyncssh_files.get(settings)),
         }

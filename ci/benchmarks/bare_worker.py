@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ import gevent
 import gevent.pool
 from gevent import get_hub
 
-from benchmarks.gauge import Figures, Gauge, Settings, expect, hosts_of, memory_kib, work
+from benchmarks.gauge import Figures, Gauge, Settings, expect, hosts_of, memory_kib, of_all, work
 
 READ, WRITE = 1, 2
 COMMAND = "echo hello"
@@ -117,6 +118,27 @@ def read_bytes(loop: Any, settings: Settings) -> Figures:
     return {**figures, "before": before, "after": memory_kib("VmRSS")}
 
 
+def many_at_once(loop: Any, settings: Settings) -> Figures:
+    """Connect to very many hosts at the same time, and then run a command on all of them."""
+    key = Path(settings["key"]).read_bytes()
+    pool = gevent.pool.Pool(settings["pool_size"])
+    before = memory_kib("VmRSS")
+    ready: list[float] = []
+
+    def open_one(host: str) -> Any:
+        connection = loop.Connection(host, settings["port"], settings["user"], key)
+        ready.append(time.perf_counter())
+        return connection
+
+    gauge = Gauge()
+    connections = pool.map(open_one, hosts_of(settings))
+    figures = of_all(gauge, before, ready)
+    commands = Gauge()
+    pool.map(run_and_read, connections)
+    command = commands.read()
+    return {**figures, "command": command["wall"], "command_cpu": command["cpu"]}
+
+
 def put(loop: Any, settings: Settings) -> Figures:
     """Send a file to a command that writes it."""
     (connection,) = open_all(loop, {**settings, "hosts": 1})
@@ -139,19 +161,21 @@ def get(loop: Any, settings: Settings) -> Figures:
     return gauge.read()
 
 
+TASKS: dict[str, Callable[[Any, Settings], Figures]] = {
+    "connect_and_run": connect_and_run,
+    "further_commands": further_commands,
+    "read_lines": read_bytes,
+    "many_at_once": many_at_once,
+    "put": put,
+    "get": get,
+}
+
+
 def main(settings: Settings) -> Figures:
     """Do one measure with the loop of the library in question."""
     loop = import_module(settings["client_module"])
-    tasks = {
-        "connect_and_run": connect_and_run,
-        "further_commands": further_commands,
-        "read_lines": read_bytes,
-        "put": put,
-        "get": get,
-    }
-    return tasks[settings["measure"]](loop, settings)
+    return TASKS[settings["measure"]](loop, settings)
 
 
 if __name__ == "__main__":
-    names = ("connect_and_run", "further_commands", "read_lines", "put", "get")
-    work(dict.fromkeys(names, main))
+    work(dict.fromkeys(TASKS, main))

@@ -16,15 +16,18 @@ Settings = dict[str, Any]
 
 
 class Gauge:
-    """Wall and CPU time (all threads, user and system) since it was made."""
+    """Wall and CPU time (all threads, user and system) since it was made.
+
+    :ivar began: the ``time.perf_counter()`` of that moment.
+    """
 
     def __init__(self) -> None:
         self._cpu = cpu_seconds()
-        self._wall = time.perf_counter()
+        self.began = time.perf_counter()
 
     def read(self) -> Figures:
         """``wall`` and ``cpu`` in seconds."""
-        return {"wall": time.perf_counter() - self._wall, "cpu": cpu_seconds() - self._cpu}
+        return {"wall": time.perf_counter() - self.began, "cpu": cpu_seconds() - self._cpu}
 
 
 def cpu_seconds() -> float:
@@ -45,6 +48,23 @@ def expect(actual: object, expected: object, what: str) -> None:
     """End the worker unless it has read what the server sent: a fast failure is not a result."""
     if actual != expected:
         sys.exit(f"The benchmark read {what} {actual!r} where {expected!r} was expected.")
+
+
+def of_all(gauge: Gauge, before: int, ready: list[float]) -> Figures:
+    """What it took to connect to many hosts.
+
+    :param gauge: made before the first of them.
+    :param before: KiB that were resident then.
+    :param ready: the ``time.perf_counter()`` at which each was ready for commands.
+    """
+    seconds = sorted(each - gauge.began for each in ready)
+    return {
+        **gauge.read(),
+        "before": before,
+        "after": memory_kib("VmRSS"),
+        "middle": seconds[len(seconds) // 2],
+        "slowest": seconds[-1],
+    }
 
 
 def hosts_of(settings: Settings) -> list[str]:

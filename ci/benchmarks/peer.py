@@ -86,7 +86,8 @@ PARALLEL_SSH = Peer("parallel-ssh", _RELEASE, "pssh_worker", _NATIVE, checks_hos
 PARALLEL_SSH_LIBSSH = Peer(
     "parallel-ssh's libssh", _RELEASE, "pssh_worker", _LIBSSH, checks_host_keys=False
 )
-ASYNCSSH = Peer("asyncssh", Environment("asyncssh", "asyncssh"), "asyncssh_worker")
+_ASYNCSSH = Environment("asyncssh", "asyncssh")
+ASYNCSSH = Peer("asyncssh", _ASYNCSSH, "asyncssh_worker")
 PARAMIKO = Peer("paramiko", Environment("paramiko", "paramiko"), "paramiko_worker")
 FABRIC = Peer("Fabric", Environment("fabric", "fabric"), "fabric_worker", checks_host_keys=False)
 
@@ -109,6 +110,8 @@ BARE_LIBSSH = Peer("bare libssh", _OURS, "bare_worker", "benchmarks.bare_libssh"
 
 OURS = (NATIVE, LIBSSH)
 BARE = (BARE_LIBSSH2, BARE_LIBSSH)
+#: What the machine allows anybody. asyncssh's environment has what it takes to find out.
+MACHINE = Peer("the machine", _ASYNCSSH, "limits_worker")
 #: What a user would take instead of ours.
 OTHERS = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH, ASYNCSSH, PARAMIKO, FABRIC, CLUSH, PDSH, SFTP, SCP)
-PEERS = (*OURS, *BARE, *OTHERS)
+PEERS = (*OURS, *BARE, *OTHERS, MACHINE)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gevent
 
 from benchmarks import pssh_files
-from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, work
+from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, of_all, work
 from benchmarks.pssh_clients import client_module, parallel_client
 
 
@@ -69,6 +70,25 @@ def open_connections(settings: Settings) -> Figures:
     return figures
 
 
+def many_at_once(settings: Settings) -> Figures:
+    """Connect to very many hosts at the same time, and then run a command on all of them."""
+    client_module(settings)
+    before = memory_kib("VmRSS")
+    ready: list[float] = []
+    gauge = Gauge()
+    client = parallel_client(settings, settings["hosts"])
+    greenlets = client.connect_auth()
+    for greenlet in greenlets:
+        greenlet.link_value(lambda _: ready.append(time.perf_counter()))
+    gevent.joinall(greenlets, raise_error=True)
+    gevent.sleep(0)  # the last one's note
+    figures = of_all(gauge, before, ready)
+    commands = Gauge()
+    run_and_read(client, settings["hosts"])
+    command = commands.read()
+    return {**figures, "command": command["wall"], "command_cpu": command["cpu"]}
+
+
 if __name__ == "__main__":
     work(
         {
@@ -76,6 +96,7 @@ if __name__ == "__main__":
             "further_commands": further_commands,
             "read_lines": read_lines,
             "open_connections": open_connections,
+            "many_at_once": many_at_once,
             "put": pssh_files.put,
             "get": pssh_files.get,
             "scp_send": pssh_files.scp_send,
