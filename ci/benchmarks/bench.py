@@ -203,10 +203,17 @@ class _Scene:
 
     def _settle(self) -> None:
         """Wait until the server has nothing left to do for the last client."""
-        servers = {self._server, *self._bench.servers()}
+        server = self._server
+        # What a process has needed is known once its parent has waited for it.
+        forking = self._bench.servers()
         gone = "the server's connections to end"
         wait_until(
-            lambda: not any(server.connections() for server in servers), gone, SETTLE_TIMEOUT
+            lambda: (
+                not any(descendants(each.pid) for each in forking)
+                and not (isinstance(server, LightServer) and server.connections())
+            ),
+            gone,
+            SETTLE_TIMEOUT,
         )
 
 

@@ -65,6 +65,12 @@ class Verdict:
             return False
         return self.kept is None or self.now <= self.kept * TOLERANCE
 
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Its row of a table."""
+        now, kept = ("" if each is None else f"{each:.2f}" for each in (self.now, self.kept))
+        return (self.name, now, kept, str(self))
+
     def __str__(self) -> str:
         if self.now is None:
             return "FAILED"

@@ -37,9 +37,19 @@ class Outcome:
         self.runs[peer] = []
         self.failures[peer] = why
 
+    def add(self, other: Outcome) -> None:
+        """Take in the runs of another time. What failed at one of both times has failed."""
+        for peer, runs in other.runs.items():
+            self.runs.setdefault(peer, []).extend(runs)
+        for peer, why in (self.failures | other.failures).items():
+            self.fail(peer, why)
+
     def values(self, peer: str, value: Callable[[Figures], float]) -> list[float]:
-        """One figure of each run of a peer."""
-        return [value(run) for run in self.runs.get(peer, [])]
+        """One figure of each run of a peer; nothing where its runs do not have that figure."""
+        try:
+            return [value(run) for run in self.runs.get(peer, [])]
+        except KeyError:
+            return []
 
     def median(self, peer: str, value: Callable[[Figures], float]) -> float | None:
         """The median of a figure, ``None`` where there is none."""

@@ -54,7 +54,7 @@ class Store:
         self._write()
 
     def _write(self) -> None:
-        raw = {
+        raw: dict[str, dict[str, object]] = {
             name: {
                 "date": entry.date,
                 "machine": entry.machine,
