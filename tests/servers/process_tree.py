@@ -6,9 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 
@@ -23,7 +21,8 @@ class ProcessStatus(NamedTuple):
 def process_status(pid: int) -> ProcessStatus | None:
     """What the kernel knows of a process, ``None`` when there is no such process."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as status:
+            text = status.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name stands in parentheses and may itself contain blanks and parentheses.
@@ -33,7 +32,7 @@ def process_status(pid: int) -> ProcessStatus | None:
 
 def all_processes() -> list[ProcessStatus]:
     """Every process that exists now, zombies included."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
     return [status for status in map(process_status, pids) if status is not None]
 
 
@@ -45,18 +44,25 @@ def is_running(pid: int) -> bool:
 
 def child_processes(pid: int) -> list[int]:
     """The running direct children of a process."""
-    return [p.pid for p in all_processes() if p.parent == pid and p.state not in "ZX"]
+    return [child for child in _children(pid) if is_running(child)]
+
+
+def _children(pid: int) -> list[int]:
+    """The direct children of a process, zombies included."""
+    found: list[int] = []
+    # A process that ends meanwhile has none any more.
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as children:
+                found += map(int, children.read().split())
+    return found
 
 
 def process_tree(roots: Iterable[int]) -> list[int]:
     """The given processes and all their running descendants, parents before children."""
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    for process in all_processes():
-        if process.state not in "ZX":
-            children[process.parent].append(process.pid)
     found = list(roots)
     for pid in found:  # grows while it is walked: breadth first
-        found += children[pid]
+        found += child_processes(pid)
     return found
 
 
