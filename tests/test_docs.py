@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 from unittest import mock
@@ -28,11 +30,13 @@ from pssh.clients import ParallelSSHClient, native, ssh
 from pssh.clients.base.parallel import BaseParallelSSHClient
 from pssh.config import LATER, HostConfig
 from pssh.exceptions import InvalidAPIUseError, PSSHError
+from tests.run_example import Job
 from tests.servers.account import Account
 from tests.servers.certificates import CertificateAuthority
 from tests.servers.kdc import KDC
 from tests.servers.keys import create_key
 from tests.servers.openssh import OpenSSHServer
+from tests.servers.process_tree import kill_trees
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 README = CHECKOUT / "README.rst"
@@ -151,19 +155,63 @@ class Reader:
         """Run a script in a folder of its own; what it prints and logs, together."""
         script = folder / "example.py"
         script.write_text(code, encoding="utf-8")
-        runner = CHECKOUT / "tests" / "run_example.py"
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(runner), str(self.server.port), script.name],
-            cwd=folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            timeout=60,
+        return interpreter().run(
+            Job(
+                script=script.name,
+                folder=str(folder),
+                port=self.server.port,
+                environment=self.environment,
+                output=str(folder / "output"),
+            )
         )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+
+
+class Interpreter:
+    """Runs scripts in a process each, see :mod:`tests.run_example`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.run_example"],
+            cwd=CHECKOUT,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+
+    def run(self, job: Job) -> str:
+        """Run a script; what it prints and logs, together."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(job._asdict()), file=self._process.stdin, flush=True)
+        ended, _, _ = select.select([self._process.stdout], [], [], 60)
+        status = self._process.stdout.readline() if ended else "It has not ended."
+        printed = Path(job.output).read_text(encoding="utf-8")
+        if not ended:
+            self.end()
+            interpreter.cache_clear()
+        assert status == "0\n", printed
+        return printed
+
+    def end(self) -> None:
+        """End it, and a script that still runs."""
+        kill_trees([self._process.pid])
+        self._process.communicate()
+
+
+@cache
+def interpreter() -> Interpreter:
+    """The one for all readers."""
+    return Interpreter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_of_the_interpreter() -> Iterator[None]:
+    yield
+    if interpreter.cache_info().currsize:
+        interpreter().end()
+        interpreter.cache_clear()
 
 
 def new_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -240,41 +288,14 @@ def folder_with_sudo(account: Account) -> Path:
     return account.give(folder, 0o755)
 
 
-@pytest.fixture(scope="module")
-def printed(
-    request: pytest.FixtureRequest, reader: Reader, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[Example], str]]:
-    """A function from an example to what it prints.
-
-    Most of their time is waiting, so two run at a time, unless other processes run tests too.
-    """
-
-    def run(example: Example) -> str:
-        return reader.run(example.code, tmp_path_factory.mktemp("example"))
-
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        # Every worker knows all tests, and runs its share of them.
-        yield run
-        return
-    wanted = [
-        cast(Example, item.callspec.params["example"])
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.function is test_example_runs_as_it_stands
-    ]
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        ahead = {str(example): pool.submit(run, example) for example in wanted}
-        yield lambda example: ahead[str(example)].result()
-        pool.shutdown(cancel_futures=True)
-
-
 def expect(output: str, example: Example) -> None:
     if example.output is not None:
         assert output == example.output
 
 
 @pytest.mark.parametrize("example", [each for each in EXAMPLES if each.reader == "reader"], ids=str)
-def test_example_runs_as_it_stands(example: Example, printed: Callable[[Example], str]) -> None:
-    expect(printed(example), example)
+def test_example_runs_as_it_stands(example: Example, reader: Reader, tmp_path: Path) -> None:
+    expect(reader.run(example.code, tmp_path), example)
 
 
 @pytest.mark.parametrize("example", [each for each in EXAMPLES if each.reader != "reader"], ids=str)
