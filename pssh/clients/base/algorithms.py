@@ -48,18 +48,27 @@ _CHACHA = ("chacha20-poly1305@openssh.com",)
 _AES_CTR = ("aes128-ctr", "aes192-ctr", "aes256-ctr")
 
 
-def ciphers(*, counter_mode_first: bool = False) -> tuple[str, ...]:
+#: With these OpenSSL 3 does AES-GCM in 512 bit registers, which costs less also for a few bytes.
+_WIDE_AES = {"vaes", "vpclmulqdq", "avx512f", "avx512dq", "avx512bw", "avx512vl"}
+
+
+def ciphers(*, few_bytes_at_a_time: bool = False) -> tuple[str, ...]:
     """Return the ciphers to offer, by what this processor does in hardware.
 
     With instructions for AES, AES-GCM is more than twice as fast as chacha20-poly1305.
 
-    :param counter_mode_first: for a library that is slow at AES-GCM: with instructions for
-        SHA-256 as well, prefer AES in counter mode, whose integrity an encrypt-then-MAC
-        HMAC protects (see ``MACS``).
+    :param few_bytes_at_a_time: for a library that has AES-GCM done for a few bytes at a time:
+        with instructions for SHA-256 as well, and none for AES in 512 bit registers, prefer AES
+        in counter mode, whose integrity an encrypt-then-MAC HMAC protects (see ``MACS``).
     """
     features = _processor_features()
     if features is None or "aes" in features:
-        if counter_mode_first and features is not None and features & {"sha_ni", "sha2"}:
+        if (
+            few_bytes_at_a_time
+            and features is not None
+            and features & {"sha_ni", "sha2"}
+            and not features >= _WIDE_AES
+        ):
             return (*_AES_CTR, *_AES_GCM, *_CHACHA)
         return (*_AES_GCM, *_CHACHA, *_AES_CTR)
     return (*_CHACHA, *_AES_GCM, *_AES_CTR)
