@@ -22,7 +22,7 @@ from pssh.sftp.replies import DataPart, Reply, Status
 _ASKED_MAX = 4 * 1024 * 1024
 #: Bytes that may wait to be written. Beyond it nothing more is asked for.
 _UNWRITTEN_MAX = 8 * 1024 * 1024
-#: What is written at once.
+#: What is written at once, at least.
 _WRITE_SIZE = 1024 * 1024
 
 #: How many requests there are at first; each answer allows one more, as long as there is room.
@@ -52,9 +52,6 @@ class Download:
         "_handle",
         "_meter",
         "_path",
-        "_pending",
-        "_pending_at",
-        "_pending_size",
         "_prefix",
         "_progress",
         "_rate",
@@ -63,6 +60,8 @@ class Download:
         "_stopped",
         "_target",
         "_unwritten",
+        "_unwritten_size",
+        "_writing",
     )
 
     def __init__(
@@ -85,10 +84,11 @@ class Download:
         self._asked = 0
         #: What a server gave less of than was asked for: offset and length.
         self._again: deque[tuple[int, int]] = deque()
-        self._pending: list[memoryview] = []
-        self._pending_at = 0
-        self._pending_size = 0
-        self._unwritten = 0
+        #: What waits to be written, in the order in which it has come.
+        self._unwritten: deque[_Run] = deque()
+        #: Its bytes, with those that are being written.
+        self._unwritten_size = 0
+        self._writing: _Run | None = None
         self._done = 0
         self._prefix = Prefix(0)
         #: Where the file ends, as soon as the server has said so.
@@ -126,7 +126,6 @@ class Download:
             # What comes now, after an error, nobody wants any more.
             self._stopped = True
             # What is in the threads uses the local file.
-            self._flush()
             self._settle()
         self._check()
         if size is not None and self._end is not None and self._end < size:
@@ -157,7 +156,7 @@ class Download:
         while self._requests and (
             self._requests >= self._allowed
             or self._asked + length > _ASKED_MAX
-            or self._unwritten > _UNWRITTEN_MAX
+            or self._unwritten_size > _UNWRITTEN_MAX
         ):
             self._wait()
         self._requests += 1
@@ -178,15 +177,15 @@ class Download:
         """A piece of a part has come."""
         if self._stopped:
             return
-        if self._pending and self._pending_at + self._pending_size != offset:
-            self._flush()
-        if not self._pending:
-            self._pending_at = offset
-        self._pending.append(data)
-        self._pending_size += len(data)
-        self._unwritten += len(data)
-        if self._pending_size >= _WRITE_SIZE:
-            self._flush()
+        last = self._unwritten[-1] if self._unwritten else None
+        if last is None or last.end != offset:
+            last = _Run(offset)
+            self._unwritten.append(last)
+        last.parts.append(data)
+        last.end += len(data)
+        self._unwritten_size += len(data)
+        if self._unwritten_size >= _WRITE_SIZE:
+            self._write()
 
     def answered(self, offset: int, length: int, received: int) -> None:
         """A part has come to its end."""
@@ -216,27 +215,36 @@ class Download:
                 self._error = reply
         self._progress.set()
 
-    # Writing: in threads
+    # Writing: in threads, one at a time, because two would wait for each other in the system
 
-    def _flush(self) -> None:
-        """Have what is pending written."""
-        if not self._pending:
+    def _write(self) -> None:
+        """Have written what came first, and all that belongs behind it."""
+        if self._writing or not self._unwritten:
             return
-        parts, size, offset = self._pending, self._pending_size, self._pending_at
-        self._pending, self._pending_size = [], 0
-        written = pool("files").spawn(outcome, self._target.write, offset, _batches(parts))
-        written.rawlink(lambda result: self._written(offset, size, result.value))
+        run = self._writing = self._unwritten.popleft()
+        written = pool("files").spawn(outcome, self._target.write, run.offset, _batches(run.parts))
+        written.rawlink(lambda result: self._written(run, result.value))
 
-    def _written(self, offset: int, size: int, result: tuple[object, Exception | None]) -> None:
-        self._unwritten -= size
+    def _written(self, run: _Run, result: tuple[object, Exception | None]) -> None:
+        size = run.end - run.offset
+        self._writing = None
+        self._unwritten_size -= size
         if result[1] is None:
-            self._prefix.add(offset, size)
-        elif self._error is None:
-            self._error = result[1]
+            self._prefix.add(run.offset, size)
+        else:
+            # What comes behind a gap is of no use.
+            self._error = self._error or result[1]
+            self._stopped = True
+            self._unwritten.clear()
+            self._unwritten_size = 0
+        if self._stopped or self._unwritten_size >= _WRITE_SIZE:
+            self._write()
         self._progress.set()
 
     def _settle(self) -> None:
-        while self._unwritten:
+        """Have everything written that has come."""
+        self._write()
+        while self._writing:
             self._progress.clear()
             self._progress.wait()
 
@@ -264,6 +272,17 @@ class Download:
             host=session.host,
             port=session.port,
         )
+
+
+class _Run:
+    """Bytes without a gap, from an offset on."""
+
+    __slots__ = ("end", "offset", "parts")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.end = offset
+        self.parts: list[memoryview] = []
 
 
 class _Part:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 import gevent
 
 from pssh.clients.base.connection import Connection
-from pssh.clients.base.files.local import BLOCK, Source, Sources
+from pssh.clients.base.files.blocks import blocks
+from pssh.clients.base.files.local import Source, Sources
 from pssh.clients.base.files.options import CopyOptions, Meter, Rate
 from pssh.clients.base.files.scp_program import WRITE_SIZE, Program, answer
 from pssh.clients.base.host import HostClient
@@ -130,36 +131,16 @@ def content(
     offset, size = start, source.size
     piece = rate.piece(WRITE_SIZE)
     meter.tell(start)
-    next_block: gevent.Greenlet | None = None
-    try:
-        while offset < size:
-            number, skipped = divmod(offset, BLOCK)
-            expected = min(BLOCK - skipped, size - offset)
-            block = memoryview(source.block(number))[skipped : skipped + expected]
-            if len(block) < expected:
-                raise changed(source.path)
-            if offset + expected < size:
-                next_block = gevent.spawn(_read_ahead, source, number + 1)
-                # It begins, and others have their turn, however fast the host is.
-                gevent.sleep(0)
-            while block:
-                part, block = block[:piece], block[piece:]
+    with contextlib.closing(blocks(source, start)) as found:
+        for _, rest in found:
+            while rest:
+                part, rest = rest[:piece], rest[piece:]
                 rate.pause(len(part))
                 write(part)
                 offset += len(part)
                 meter.tell(offset)
-    finally:
-        if next_block is not None:
-            # It uses the file.
-            next_block.join()
-    if source.has_changed():
+    if offset < size or source.has_changed():
         raise changed(source.path)
-
-
-def _read_ahead(source: Source, number: int) -> None:
-    # Who needs the block learns why it cannot be read.
-    with contextlib.suppress(OSError):
-        source.block(number)
 
 
 def changed(path: str) -> SCPError:

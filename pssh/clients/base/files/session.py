@@ -31,6 +31,9 @@ Waiter = Callable[[Reply | BaseException], object]
 _READ_SIZE = 128 * 1024 - 64
 _WRITE_SIZE = 256 * 1024
 
+#: Bytes that may be read before others have their turn, however fast the server is.
+_TURN = 1024 * 1024
+
 #: Seconds that a server's program has to end by itself.
 _ENDING_MAX = 10.0
 
@@ -225,6 +228,7 @@ class SFTPSession:
 
     def _read(self) -> None:
         connection, channel, exchange = self._connection, self._channel, self._exchange
+        turn = 0
         try:
             while self._error is None:
                 data = connection.attempt(channel.read, STDOUT, _READ_SIZE)
@@ -232,8 +236,13 @@ class SFTPSession:
                     if channel.has_arrived():
                         self._read_stderr()
                     elif not channel.at_eof():
+                        turn = 0
                         connection.wait()
                     continue
+                turn += len(data)
+                if turn > _TURN:
+                    turn = 0
+                    gevent.sleep(0)
                 if not data:
                     self._read_stderr()
                     self._fail(self._ended())

@@ -7,7 +7,8 @@ import contextlib
 from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
-from pssh.clients.base.files.local import BLOCK, Source
+from pssh.clients.base.files.blocks import blocks
+from pssh.clients.base.files.local import Source
 from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
 from pssh.exceptions import PSSHError, SFTPError
@@ -74,18 +75,16 @@ class Upload:
         :raises OSError: when the local file cannot be read.
         :raises SFTPError: when the local file changes meanwhile.
         """
-        offset, size = start, self._source.size
-        self._done = start
+        size = self._source.size
+        self._done = offset = start
         self._prefix = Prefix(start)
         self._meter.tell(start)
-        while offset < size:
-            number, skipped = divmod(offset, BLOCK)
-            block = memoryview(self._source.block(number))[skipped:]
-            expected = min(BLOCK - skipped, size - offset)
-            if len(block) < expected:
-                raise self._changed()
-            self._send(offset, block[:expected])
-            offset += expected
+        with contextlib.closing(blocks(self._source, start)) as found:
+            for begin, block in found:
+                self._send(begin, block)
+                offset = begin + len(block)
+        if offset < size:
+            raise self._changed()
 
     def finish(self) -> None:
         """Wait until the server has everything.

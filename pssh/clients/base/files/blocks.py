@@ -1,0 +1,48 @@
+"""A local file on its way to a host, block by block."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+
+import gevent
+
+from pssh.clients.base.files.local import BLOCK, Source
+
+
+def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None, None]:
+    """Read a local file from an offset on: each block while the one before is being sent.
+
+    To be closed when it is not taken to its end (:func:`contextlib.closing`): a block that is
+    being read uses the file.
+
+    :param source: the file.
+    :param start: the offset in bytes.
+    :returns: an iterator over offsets and what is there. It ends early where the file has become
+        shorter than it was when it was opened.
+    :raises OSError: when the file cannot be read.
+    """
+    offset, size = start, source.size
+    ahead: gevent.Greenlet | None = None
+    try:
+        while offset < size:
+            number, skipped = divmod(offset, BLOCK)
+            expected = min(BLOCK - skipped, size - offset)
+            block = memoryview(source.block(number))[skipped : skipped + expected]
+            if len(block) < expected:
+                return
+            if offset + expected < size:
+                ahead = gevent.spawn(_read_ahead, source, number + 1)
+                # It begins, and others have their turn, however fast the host is.
+                gevent.sleep(0)
+            yield offset, block
+            offset += expected
+    finally:
+        if ahead is not None:
+            ahead.join()
+
+
+def _read_ahead(source: Source, number: int) -> None:
+    # Who needs the block learns why it cannot be read.
+    with contextlib.suppress(OSError):
+        source.block(number)
