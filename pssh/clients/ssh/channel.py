@@ -246,6 +246,10 @@ class LibsshChannel(Channel):
         if raw.window_size() == 0:
             # Perhaps the server has opened it again.
             self._session.exchange()
+        window = raw.window_size() or _SMALL
+        if len(data) > window:
+            # What libssh would not take need not be copied for it.
+            data = memoryview(data)[:window]
         written = libssh.channel_write(self._pointer, bytes(data), len(data))
         if written < 0:
             raise self._session.error("write to the command", SessionError)
