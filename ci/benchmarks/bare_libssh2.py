@@ -18,7 +18,7 @@ from benchmarks.bare_worker import PIECE, Waiter, connected
 from pssh.clients.base import algorithms
 
 #: The same as our client's: the limit is for the same work.
-CIPHERS = ",".join(algorithms.ciphers(counter_mode_first=True))
+CIPHERS = ",".join(algorithms.ciphers(few_bytes_at_a_time=True))
 MACS = ",".join(algorithms.MACS)
 PREFERENCES = {
     LIBSSH2_METHOD_CRYPT_CS: CIPHERS,
