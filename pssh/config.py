@@ -23,6 +23,9 @@ KNOWN_HOSTS_FILES = (
     "/etc/ssh/ssh_known_hosts2",
 )
 
+#: Settings that name a way through something else, of which there can be one.
+WAYS = ("proxy_host", "proxy_jump", "proxy_command")
+
 Check = Callable[[Any], bool]
 
 
@@ -64,6 +67,24 @@ def _paths(value: Any) -> bool:
     if isinstance(value, str | os.PathLike):
         return True
     return isinstance(value, Sequence) and all(isinstance(p, str | os.PathLike) for p in value)
+
+
+def _jumps(value: Any) -> bool:
+    """A list as ssh(1) takes it, or the hosts one by one, with or without settings."""
+    if isinstance(value, str):
+        return bool(value)
+    return isinstance(value, Sequence) and bool(value) and all(map(_jump, value))
+
+
+def _jump(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value)
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and _text(value[0])
+        and isinstance(value[1], HostConfig)
+    )
 
 
 def setting(default: Any, check: Check, must_be: str) -> Any:
@@ -121,7 +142,11 @@ class HostConfig:
     forward_ssh_agent: bool | None = setting(False, _flag, "True or False")
     compress: bool | None = setting(False, _flag, "True or False")
     keyboard_interactive: bool | None = setting(False, _flag, "True or False")
-    proxy_jump: str | None = setting(None, _text, "[user@]host[:port], comma separated")
+    proxy_jump: str | Sequence[str | tuple[str, HostConfig]] | None = setting(
+        None,
+        _jumps,
+        "[user@]host[:port], comma separated, or a list of them or of (name, HostConfig)",
+    )
     proxy_command: str | None = setting(None, _text, "a command")
     host_key_policy: str | None = setting(
         "accept-new", lambda v: v in HOST_KEY_POLICIES, f"one of {', '.join(HOST_KEY_POLICIES)}"
@@ -141,6 +166,9 @@ class HostConfig:
     )
     buffer_overflow: str | None = setting(
         "file", lambda v: v in BUFFER_OVERFLOWS, f"one of {', '.join(BUFFER_OVERFLOWS)}"
+    )
+    proxy_max_targets: int | None = setting(
+        None, lambda v: _integer(v) and v >= 1, "a number of hosts, 1 or more"
     )
     agent: SSHAgent | None = setting(
         None, lambda v: isinstance(v, SSHAgent), "a pssh.agent.SSHAgent"
@@ -170,8 +198,22 @@ class HostConfig:
         return f"HostConfig({', '.join(shown)})"
 
     def over(self, other: HostConfig) -> HostConfig:
-        """Merge two objects: what is set here, and for what is unset what ``other`` has."""
-        return _build(lambda name, _: _first(getattr(self, name), getattr(other, name)))
+        """Merge two objects: what is set here, and for what is unset what ``other`` has.
+
+        Of the ways through a proxy there can be one: where one is named here, the others are
+        not taken.
+        """
+        named = any(getattr(self, name) is not None for name in WAYS)
+
+        def value_of(name: str, _: Any) -> Any:
+            value = getattr(self, name)
+            return (
+                None
+                if value is None and named and name in WAYS
+                else (_first(value, getattr(other, name)))
+            )
+
+        return _build(value_of)
 
     def with_defaults(self) -> HostConfig:
         """Fill in the default of every setting that is unset."""
@@ -240,13 +282,6 @@ def _warn_of_thread_pool(stacklevel: int) -> None:
 LATER: Mapping[str, str] = dict.fromkeys(
     (
         "forward_ssh_agent",
-        "proxy_host",
-        "proxy_port",
-        "proxy_user",
-        "proxy_password",
-        "proxy_pkey",
-        "proxy_jump",
-        "proxy_command",
         "ssh_config",
     ),
     "this version cannot do that yet",

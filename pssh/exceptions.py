@@ -181,7 +181,35 @@ class SCPConnectionLostError(SCPError, ConnectionLostError):
 
 
 class ProxyError(PSSHError):
-    """The SSH server in between could not be used."""
+    """The way to the host through other hosts, or through a command, could not be used.
+
+    The reason is in the message; where an error on the way was the reason, it is the cause
+    (``__cause__``) too.
+
+    :ivar proxy_host: the host in between that it is about; ``None`` for a command.
+    :ivar proxy_port: its port.
+    """
+
+    proxy_host: str | None = None
+    proxy_port: int | None = None
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        proxy_host: str | None = None,
+        proxy_port: int | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        if proxy_host is not None:
+            self.proxy_host = proxy_host
+        if proxy_port is not None:
+            self.proxy_port = proxy_port
+
+
+class ProxyConnectionLostError(ProxyError, ConnectionLostError):
+    """A connection that stood has ended because the one in between has."""
 
 
 class Timeout(PSSHError):
@@ -189,7 +217,8 @@ class Timeout(PSSHError):
 
     :ivar step: what was being done (``"resolve the name"``, ``"connect"``, ``"handshake"``,
         ``"check the host key"``, ``"authenticate"``,
-        ``"open a channel"``, ``"start the command"``, ``"start the shell"``, ``"read"``,
+        ``"connect through the proxy"``, ``"open a channel"``, ``"start the command"``,
+        ``"start the shell"``, ``"read"``,
         ``"join"``, ``"run the command"``, ``"close the shell"``).
     :ivar finished: after ``join``: the outputs whose commands have finished; after
         ``join_shells``: the shells that have ended.
@@ -209,6 +238,26 @@ class Timeout(PSSHError):
         self.step = step
         self.finished: list[Any] = list(finished)
         self.unfinished: list[Any] = list(unfinished)
+
+
+class ProxyTimeout(ProxyError, Timeout):
+    """The way to the host through other hosts took longer than it was allowed to."""
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        proxy_host: str | None = None,
+        proxy_port: int | None = None,
+        step: str | None = None,
+    ) -> None:
+        ProxyError.__init__(
+            self, *args, host=host, port=port, proxy_host=proxy_host, proxy_port=proxy_port
+        )
+        self.step = step
+        self.finished = []
+        self.unfinished = []
 
 
 class PKeyFileError(PSSHError):

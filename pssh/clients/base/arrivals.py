@@ -36,13 +36,6 @@ def bytes_unread(sock: socket.socket) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
-def nothing_read(sock: socket.socket) -> bool:
-    """Whether all that has come is there still, as far as the kernel tells."""
-    received = bytes_received(sock)
-    # An end of file counts as a byte that has come.
-    return received is not None and received - bytes_unread(sock) <= 1
-
-
 def is_cut(sock: socket.socket) -> bool:
     """Whether the connection has ended in both directions, as it does with a reset."""
     poll = _poll()

@@ -6,11 +6,7 @@ what may be tried again.
 
 from __future__ import annotations
 
-import errno
-import os
-import resource
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,29 +14,24 @@ from functools import lru_cache
 import gevent
 
 from pssh.clients.base import algorithms
-from pssh.clients.base.arrivals import nothing_read
 from pssh.clients.base.auth import Authentication, Credentials, Refused
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.host_keys import KnownHosts
 from pssh.clients.base.keepalive import KeepAlive
-from pssh.clients.base.names import Address, resolve
 from pssh.clients.base.seam import WOULD_BLOCK, Algorithms, Session
-from pssh.clients.base.transport import TransportSocket
+from pssh.clients.base.transport import Attempt, Final, Transport
 from pssh.exceptions import (
     AuthenticationError,
     ConnectError,
     ConnectionLostError,
-    ConnectRefusedError,
     NoIPv6AddressFoundError,
+    ProxyError,
     SSHError,
     Timeout,
     UnknownHostError,
 )
 from pssh.utils import logger
-
-_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-
 
 #: What OpenSSH says in place of its version when it is only busy (sshd_config: MaxStartups,
 #: PerSourcePenalties).
@@ -64,51 +55,43 @@ class Target:
     attempts: int
     retry_delay: float
     keepalive: float
-    ipv6_only: bool
 
 
-def connect(target: Target, new_session: SessionFactory) -> Connection:
+def connect(target: Target, new_session: SessionFactory, transport: Transport) -> Connection:
     """Return a connection that is ready for use.
 
     :param target: where to connect to.
     :param new_session: makes the library's session for host, port and algorithms.
+    :param transport: the way there.
     :raises PSSHError: what the last attempt failed with.
     """
     attempt = 0
-    while True:
-        attempt += 1
-        try:
-            return _attempt(target, new_session, attempt)
-        except _Final as ex:
-            raise ex.error from ex.error.__cause__
-        except (
-            UnknownHostError,
-            ConnectError,
-            ConnectionLostError,
-            Timeout,
-            AuthenticationError,
-        ) as ex:
-            if attempt >= target.attempts or isinstance(ex, NoIPv6AddressFoundError):
-                raise
-            logger.info("%s. Trying again in %s seconds", ex, target.retry_delay)
-        gevent.sleep(target.retry_delay)
+    with transport:
+        while True:
+            attempt += 1
+            try:
+                return _attempt(target, new_session, transport, attempt)
+            except Final as ex:
+                raise ex.error from ex.error.__cause__
+            except (
+                UnknownHostError,
+                ConnectError,
+                ConnectionLostError,
+                Timeout,
+                AuthenticationError,
+                ProxyError,
+            ) as ex:
+                if attempt >= target.attempts or isinstance(ex, NoIPv6AddressFoundError):
+                    raise
+                logger.info("%s. Trying again in %s seconds", ex, target.retry_delay)
+            gevent.sleep(target.retry_delay)
 
 
-class _Final(Exception):
-    """Wraps an error after which another attempt would do harm, or no good."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def _attempt(target: Target, new_session: SessionFactory, attempt: int) -> Connection:
+def _attempt(
+    target: Target, new_session: SessionFactory, transport: Transport, attempt: int
+) -> Connection:
     host, port, seconds = target.host, target.port, target.timeout
-    with Deadline(seconds, host, port, "resolve the name"):
-        addresses = resolve(
-            host, port, ipv6_only=target.ipv6_only, attempt=attempt, attempts=target.attempts
-        )
-    sock = _connect_any(target, addresses, attempt)
+    sock = transport.open(Attempt(host, port, seconds, attempt, target.attempts))
     try:
         with Deadline(seconds, host, port, "check the host key"):
             offered = _algorithms(target)
@@ -151,86 +134,6 @@ def _with_host_keys(
     return replace(offered, host_keys=tuple(ordered))
 
 
-# TCP
-
-
-def _connect_any(target: Target, addresses: Sequence[Address], attempt: int) -> TransportSocket:
-    """Connect to the first address that answers.
-
-    Each address may take its share of the time that is left: one that swallows packets does
-    not use up the others' chances.
-    """
-    error: OSError | None = None
-    end = time.monotonic() + target.timeout if target.timeout else None
-    for index, (family, address) in enumerate(addresses):
-        share = (end - time.monotonic()) / (len(addresses) - index) if end else None
-        try:
-            return _connect_one(family, address, share)
-        except OSError as ex:
-            logger.debug("Connecting to %s (%s) failed: %s", target.host, address, ex)
-            error = ex
-            if ex.errno in _NO_DESCRIPTORS:
-                break
-    assert error is not None
-    if isinstance(error, TimeoutError) and target.timeout and error.errno is None:
-        raise Deadline(target.timeout, target.host, target.port, "connect").error()
-    raise _connect_error(target, error, attempt) from error
-
-
-def _connect_one(
-    family: socket.AddressFamily, address: object, share: float | None
-) -> TransportSocket:
-    sock = TransportSocket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        # Packets of SSH are small and each waits for an answer: they must not wait for company.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        code = sock.connect_ex(address)
-        if code == errno.EINPROGRESS:
-            _wait_writable(sock, share)
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            raise OSError(code, os.strerror(code))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _wait_writable(sock: socket.socket, seconds: float | None) -> None:
-    hub = gevent.get_hub()
-    watcher = hub.loop.io(sock.fileno(), 2)
-    try:
-        # An expired share is a moment, not "for ever", which None would be.
-        limit = None if seconds is None else max(seconds, 0.001)
-        with gevent.Timeout(limit, TimeoutError("timed out")):
-            hub.wait(watcher)
-    finally:
-        watcher.close()
-
-
-def _connect_error(target: Target, error: OSError, attempt: int) -> Exception:
-    reason = error.strerror or str(error)
-    kind = ConnectRefusedError if isinstance(error, ConnectionRefusedError) else ConnectError
-    if error.errno in _NO_DESCRIPTORS:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        reason = f"{reason}: this process may have {soft} open (ulimit -n, RLIMIT_NOFILE)"
-    made = kind(
-        "Error connecting to host '%s:%s' - %s - retry %s/%s",
-        target.host,
-        target.port,
-        reason,
-        attempt,
-        target.attempts,
-        host=target.host,
-        port=target.port,
-        errno=error.errno,
-    )
-    # Waiting does not bring descriptors back: the connections that hold them stay.
-    return _Final(made) if error.errno in _NO_DESCRIPTORS else made
-
-
 # SSH
 
 
@@ -240,9 +143,12 @@ def _handshake(connection: Connection) -> None:
         while connection.attempt(connection.session.handshake, connection.sock) is WOULD_BLOCK:
             connection.wait()
             # What comes after the first words were read is something else.
-            if not said and nothing_read(connection.sock):
+            if not said and connection.sock.nothing_read():
                 said = _peek(connection.sock)
     except (ConnectionLostError, SSHError) as ex:
+        why = connection.sock.why_ended()
+        if why is not None:
+            raise why from ex
         # A server may say something before its version, but not what a web server says.
         if b"SSH-" not in said and not b"SSH-".startswith(said):
             raise _not_ssh(connection, said) from ex
@@ -256,7 +162,7 @@ def _not_ssh(connection: Connection, said: bytes) -> Exception:
         message = "Host %s:%s closed the connection at once: it said %r"
         return ConnectionLostError(message, host, port, text, host=host, port=port)
     message = "Host %s:%s is not an SSH server: it said %r"
-    return _Final(SSHError(message, host, port, text, host=host, port=port))
+    return Final(SSHError(message, host, port, text, host=host, port=port))
 
 
 def _peek(sock: socket.socket) -> bytes:
@@ -284,4 +190,4 @@ def _authenticate(connection: Connection, target: Target, attempt: int) -> None:
                 port=target.port,
             )
             # What the server has refused once may lock the account the next time.
-            raise _Final(error) if ex.secret_sent else error from ex
+            raise Final(error) if ex.secret_sent else error from ex

@@ -15,6 +15,7 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
@@ -143,6 +144,9 @@ class Connection:
                 result = operation(*args)
             except BaseException as ex:
                 self._failed(me, ex)
+                if self._lost is not None and self._lost is not ex:
+                    # The way to the host has failed, and knows why.
+                    raise self.end() from ex
                 raise
             if self._keeps_unsent and self.session.lost_descriptor():
                 # Nobody can wait for a socket that the library has closed.
@@ -200,7 +204,17 @@ class Connection:
 
     def _open_and_close(self, destination: Destination) -> None:
         with contextlib.suppress(PSSHError):
-            channel = self.open_direct_tcpip(destination)
+            self._close_and_release(self.open_direct_tcpip(destination))
+
+    def give_back(self, channel: Channel) -> None:
+        """Have a channel closed that nobody needs.
+
+        :param channel: nothing may be called on it afterwards.
+        """
+        gevent.spawn(self._close_and_release, channel)
+
+    def _close_and_release(self, channel: Channel) -> None:
+        with contextlib.suppress(PSSHError):
             self.call(channel.close)
             self.release(channel)
 
@@ -392,7 +406,9 @@ class Connection:
         """
         lost = self._lost
         if isinstance(lost, ConnectionLostError):
-            return ConnectionLostError(*lost.args, host=self.host, port=self.port)
+            made = copy(lost)
+            made.host, made.port = self.host, self.port
+            return made
         message, *reason = (
             ("The connection to host %s:%s has been closed by this client",)
             if lost is None

@@ -7,19 +7,26 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import gevent
+from gevent import getcurrent
 from gevent.lock import BoundedSemaphore
 
 from pssh import config as configuration
+from pssh import proxy_route
 from pssh.clients.base.auth import Credentials
 from pssh.clients.base.connect import Target, connect
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.proxy_command import ProxyCommand
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.seam import GSSAPI, Algorithms, Channel, Session
+from pssh.clients.base.tcp import TCP
+from pssh.clients.base.through_proxy import ThroughProxy
+from pssh.clients.base.transport import Transport
 from pssh.config import HostConfig
 from pssh.constants import DEFAULT_PORT
 from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, SessionError
@@ -106,6 +113,8 @@ class HostClient(ABC):
         :param config: the settings of a host; unset ones are fine.
         :raises InvalidAPIUseError: naming the setting and the reason.
         """
+        for own in proxy_route.own_settings(config):
+            cls.check(own)
         client = f"{cls.__module__.rpartition('.')[0]}.{cls.__name__}"
         configuration.refuse_unsupported(config, cls._UNSUPPORTED, client)
         for name in ("ciphers", "macs", "kex_algorithms", "host_key_algorithms"):
@@ -161,7 +170,7 @@ class HostClient(ABC):
 
     def _new_connection(self) -> Connection:
         closed_before = self._times_closed
-        connection = connect(self._target(), self._new_session)
+        connection = connect(self._target(), self._new_session, self._transport())
         if self._times_closed != closed_before:
             connection.close()
             raise ConnectionLostError(
@@ -224,8 +233,19 @@ class HostClient(ABC):
             attempts=config.num_retries or 1,
             retry_delay=config.retry_delay or 0,
             keepalive=float(config.keepalive_seconds or 0),
-            ipv6_only=bool(config.ipv6_only),
         )
+
+    def _transport(self) -> Transport:
+        """Return the way to the host."""
+        config = self.config
+        words = proxy_route.command_words(config, self.host, self.port, self.user)
+        if words is not None:
+            return ProxyCommand(words)
+        hop = proxy_route.next_hop(config)
+        if hop is not None:
+            make = partial(self.for_host, hop.host, hop.config, self._resources)
+            return ThroughProxy(self._resources.proxies, hop, make)
+        return TCP(ipv6_only=bool(config.ipv6_only))
 
     def _gssapi(self) -> GSSAPI | None:
         config = self.config
@@ -241,6 +261,12 @@ class HostClient(ABC):
 
     def close(self) -> None:
         """Close the connection. Commands that run lose it; a new command connects again."""
+        self._end()
+        if getcurrent() is not gevent.get_hub():
+            # What it was carried through has a turn to end as well.
+            gevent.sleep(0)
+
+    def _end(self) -> None:
         self._times_closed += 1
         self._drop_connection()
 
@@ -265,7 +291,7 @@ class HostClient(ABC):
 
     def __del__(self) -> None:
         if not sys.is_finalizing() and getattr(self, "_connection", None) is not None:
-            self.close()
+            self._end()
 
     def open_channel(self, seconds: float | None) -> tuple[Connection, Channel]:
         """Open a channel, on a new connection when the one that stood has ended unnoticed.

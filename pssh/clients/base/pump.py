@@ -22,6 +22,9 @@ BLOCK = 256 * 1024
 _FIRST_READ = 16 * 1024
 _READ = 128 * 1024 - 64
 
+#: A program that has its own mind about SIGPIPE is not killed for a socket that has gone.
+_SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+
 
 class Pump:
     """Carries bytes between a channel and a socket, both ways, until both ways have ended.
@@ -129,7 +132,7 @@ class Pump:
     def _send(self) -> bool:
         while self._incoming:
             try:
-                sent = self.sock.send(self._incoming)
+                sent = self.sock.send(self._incoming, _SEND_FLAGS)
             except BlockingIOError:
                 self.stalled = True
                 self._write_watcher.start(self._pumps.touch, self)

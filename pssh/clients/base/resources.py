@@ -6,11 +6,12 @@ import getpass
 import os
 from collections.abc import Sequence
 
-from pssh import certificate, private_key
+from pssh import certificate, private_key, proxy_route
 from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent
 from pssh.clients.base.files.local import Sources
 from pssh.clients.base.host_keys import KnownHosts
+from pssh.clients.base.proxies import Proxies
 from pssh.config import HostConfig
 from pssh.exceptions import InvalidAPIUseError, PKeyFileError
 from pssh.private_key import KeyFile
@@ -21,7 +22,7 @@ Path = str | os.PathLike[str]
 class Resources:
     """Reads once what every host needs."""
 
-    __slots__ = ("_agent", "_certificates", "_keys", "_known_hosts", "_login", "sources")
+    __slots__ = ("_agent", "_certificates", "_keys", "_known_hosts", "_login", "proxies", "sources")
 
     def __init__(self) -> None:
         self._keys: dict[object, KeyFile] = {}
@@ -29,6 +30,8 @@ class Resources:
         self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
         self._agent: Agent | None = None
         self._login: str | None = None
+        #: Connections to the hosts in between.
+        self.proxies = Proxies()
         #: The local files that are being copied to hosts.
         self.sources = Sources()
 
@@ -61,10 +64,18 @@ class Resources:
         return found
 
     def check_credentials(self, config: HostConfig) -> None:
-        """Read the key and the certificate of a host.
+        """Read the keys and the certificates of a host, and of those on the way to it.
 
+        :param config: the settings of the host, complete.
         :raises PKeyFileError: when one is missing or is none.
+        :raises InvalidAPIUseError: when there is no such way.
         """
+        proxy_route.check(config)
+        self._check_credentials(config)
+        for hop in proxy_route.hops(config):
+            self._check_credentials(hop.config)
+
+    def _check_credentials(self, config: HostConfig) -> None:
         key = self.key(config.private_key) if config.private_key is not None else None
         if config.cert_file is not None:
             self.certificate(config.cert_file, key)

@@ -20,13 +20,21 @@ _Result = TypeVar("_Result")
 #: a matter of processors. Kerberos: it asks its servers over the network, like names. Standard
 #: input: it may be a pipe, on which nothing comes for a long time.
 #: Threads are started when they are needed.
-_SIZES = {"names": 128, "keys": 4, "files": 8, "gssapi": 128, "stdin": 128}
+_SIZES = {
+    "names": 128,
+    "keys": 4,
+    "files": 8,
+    "gssapi": 128,
+    "stdin": 128,
+    "processes": 8,
+}
 
 
 def pool(kind: str) -> ThreadPool:
     """Return the threads of this hub for a kind of work.
 
-    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"`` or ``"stdin"``.
+    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"``, ``"stdin"`` or
+        ``"processes"``.
     """
     hub = gevent.get_hub()
     # A forked child has none of its parent's threads.
