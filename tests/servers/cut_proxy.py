@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TypeVar
 
 from tests.servers.loop_thread import LoopThread
 from tests.servers.proxy import HOST, Proxy
+
+Self = TypeVar("Self", bound="CutProxy")
 
 
 class CutProxy:
@@ -24,9 +27,12 @@ class CutProxy:
 
     def __init__(self, host: str, port: int, *, delay: float = 0.0) -> None:
         self._thread = LoopThread()
-        self._proxy = Proxy((host, port), delay)
+        self._proxy = self._make((host, port), delay)
         self._thread.call(self._proxy.start())
         self.port = self._proxy.port
+
+    def _make(self, target: tuple[str, int], delay: float) -> Proxy:
+        return Proxy(target, delay)
 
     @property
     def connections(self) -> int:
@@ -70,7 +76,7 @@ class CutProxy:
             self._thread.call(self._proxy.stop())
             self._thread.stop()
 
-    def __enter__(self) -> CutProxy:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(

@@ -1,0 +1,410 @@
+"""Hosts behind other hosts: reached through them, over one connection, or not at all."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gevent
+import pytest
+
+from pssh.clients.base.single import BaseSSHClient
+from pssh.config import HostConfig
+from pssh.exceptions import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLostError,
+    HostKeyMismatchError,
+    ProxyConnectionLostError,
+    ProxyError,
+    ProxyTimeout,
+    Timeout,
+    UnknownHostKeyError,
+)
+from tests.conftest import StartServer
+from tests.contract.bastions import Fleet, logins
+from tests.contract.conftest import Connect, ConnectAll, Library, SettingsFor
+from tests.contract.outputs import READS_NOTHING, WAITS, eventually, lines, stdin, stdout
+from tests.contract.test_wake_ups import ask_and_hear
+from tests.servers.account import Account
+from tests.servers.fakes import NeverAccepts, ResetsAtOnce, Silent
+from tests.servers.gate import Gate
+from tests.servers.keys import create_key
+from tests.servers.openssh import OpenSSHServer
+
+Failure = Callable[..., Exception]
+
+
+@pytest.fixture(scope="module")
+def bastions(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+) -> Iterator[tuple[OpenSSHServer, OpenSSHServer]]:
+    """Two servers to go through. The first one has an IPv6 address, too."""
+
+    def make(ipv6: bool) -> OpenSSHServer:
+        return OpenSSHServer(
+            tmp_path_factory.mktemp("bastion"),
+            account=account,
+            host_keys=("ed25519",),
+            authorized_keys=authorized_keys,
+            ipv6=ipv6,
+        )
+
+    with make(True) as outer, make(False) as inner:
+        yield outer, inner
+
+
+@pytest.fixture(autouse=True)
+def all_gone(bastions: tuple[OpenSSHServer, OpenSSHServer]) -> Iterator[None]:
+    """Whoever is the last to use a bastion's connection closes it."""
+    yield
+    for server in bastions:
+        eventually(partial(_is_deserted, server), "the connections to the bastions to end")
+
+
+def _is_deserted(server: OpenSSHServer) -> bool:
+    return not server.connections()
+
+
+@pytest.fixture
+def fleet(
+    sshd: OpenSSHServer, bastions: tuple[OpenSSHServer, OpenSSHServer], tmp_path: Path
+) -> Iterator[Fleet]:
+    """A target behind a gate, and two bastions that nobody is connected to."""
+    with Gate(sshd.host, sshd.port) as gate:
+        made = Fleet(sshd, gate, *bastions, tmp_path / "known_hosts_of_the_fleet")
+        made.know()
+        yield made
+        assert gate.refused == 0, "somebody has tried to go around the bastion"
+
+
+@pytest.fixture
+def failure(library: Library, settings_for: SettingsFor, fleet: Fleet) -> Failure:
+    """A function that connects in vain and returns the error."""
+
+    def fail(**changes: Any) -> Exception:
+        settings = settings_for(fleet.target, **fleet.settings(**changes))
+        with pytest.raises(ProxyError) as error:
+            library.SSHClient(fleet.target.host, **settings)
+        assert (error.value.host, error.value.port) == (fleet.target.host, settings["port"])
+        return error.value
+
+    return fail
+
+
+def test_the_gate_is_closed_to_us(connect: Connect, sshd: OpenSSHServer) -> None:
+    with Gate(sshd.host, sshd.port) as gate:
+        with pytest.raises(ConnectionLostError):
+            connect(port=gate.port, host_key_policy="ignore")
+        assert gate.refused == 1
+
+
+def test_everything_works_behind_a_bastion(
+    connect: Connect, fleet: Fleet, tmp_path: Path, remote_folder: Path
+) -> None:
+    client = connect(**fleet.settings())
+    output = client.run_command("cat; exit 3")
+    stdin(output).write("hello\n")
+    stdin(output).close()
+    assert lines(output) == ["hello"]
+    assert output.exit_code == 3
+    content = os.urandom(6_000_000)
+    (tmp_path / "file").write_bytes(content)
+    client.copy_file(str(tmp_path / "file"), str(remote_folder / "file"))
+    client.copy_remote_file(str(remote_folder / "file"), str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == content
+    assert sum(1 for _ in stdout(client.run_command("seq 200000"))) == 200_000
+
+
+def test_nobody_sleeps_through_what_arrived(connect: Connect, fleet: Fleet) -> None:
+    client = connect(
+        **fleet.settings(proxy_host=None, proxy_port=None),
+        proxy_jump=(fleet.jump(fleet.bastion, fleet.inner)),
+    )
+    outputs = [client.run_command("cat") for _ in range(8)]
+    several = [gevent.spawn(ask_and_hear, output, name) for name, output in enumerate(outputs)]
+    reading = client.run_command("seq 100000")
+    assert sum(1 for _ in stdout(reading)) == 100_000
+    gevent.joinall(several, raise_error=True)
+
+
+def test_one_login_for_all(connect_all: ConnectAll, fleet: Fleet) -> None:
+    before = logins(fleet.bastion)
+    client = connect_all(20, **fleet.settings())
+    for _ in range(2):
+        outputs = client.run_command("echo x")
+        assert [lines(output) for output in outputs] == [["x"]] * 20
+    assert logins(fleet.bastion) == before + 1
+    client.hosts = client.hosts[:1]
+    assert lines(client.run_command("echo x")[0]) == ["x"]
+    client.close()
+    eventually(lambda: not fleet.bastion.connections(), "the bastion's connection to end")
+    # It is opened again for whoever comes next.
+    assert lines(client.run_command("echo x")[0]) == ["x"]
+    assert logins(fleet.bastion) == before + 2
+
+
+def test_no_more_targets_than_allowed(connect_all: ConnectAll, fleet: Fleet) -> None:
+    before = logins(fleet.bastion)
+    client = connect_all(10, **fleet.settings(proxy_max_targets=4))
+    assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 10
+    assert logins(fleet.bastion) == before + 3
+
+
+def test_who_logs_in_differently_has_a_connection_of_his_own(
+    connect_all: ConnectAll, fleet: Fleet, keys: dict[str, Path]
+) -> None:
+    before = logins(fleet.bastion)
+    config = [
+        HostConfig(),
+        HostConfig(proxy_pkey=str(keys["ecdsa"])),
+        HostConfig(proxy_host=fleet.inner.host, proxy_port=fleet.inner.port),
+        HostConfig(timeout=20, alias="other", num_retries=2),
+    ]
+    client = connect_all(4, host_config=config, **fleet.settings())
+    assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 4
+    assert logins(fleet.bastion) == before + 2
+
+
+def test_several_hops(connect: Connect, fleet: Fleet, keys: dict[str, Path]) -> None:
+    way = fleet.settings(proxy_host=None, proxy_port=None)
+    user = fleet.bastion.user
+    of_the_inner = HostConfig(user=user, port=fleet.inner.port, private_key=keys["rsa"])
+    for jump in (
+        fleet.jump(fleet.inner, fleet.bastion),
+        f"{user}@{fleet.bastion.host}:{fleet.bastion.port}, {fleet.jump(fleet.inner)}",
+        [f"{user}@[::1]:{fleet.bastion.port}", (fleet.inner.host, of_the_inner)],
+        fleet.jump(fleet.bastion, fleet.inner, fleet.bastion),
+    ):
+        before = logins(fleet.bastion), logins(fleet.inner)
+        with connect(**way, proxy_jump=jump) as client:
+            assert lines(client.run_command("echo x")) == ["x"]
+        assert logins(fleet.bastion) > before[0]
+        assert logins(fleet.inner) == before[1] + 1
+    assert "RSA SHA256:" in fleet.inner.log()
+
+
+def test_settings_of_hosts(connect_all: ConnectAll, fleet: Fleet, sshd: OpenSSHServer) -> None:
+    before = logins(fleet.bastion), logins(fleet.inner)
+    fleet.know((sshd, sshd.port))
+    config = [
+        HostConfig(),
+        HostConfig(proxy_jump="none", port=sshd.port),
+        HostConfig(proxy_command="none", port=sshd.port),
+        HostConfig(proxy_jump=fleet.jump(fleet.inner)),
+    ]
+    way = fleet.settings(proxy_port=None, proxy_host=None)
+    client = connect_all(4, host_config=config, **way, proxy_jump=fleet.jump(fleet.bastion))
+    assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 4
+    assert logins(fleet.bastion) == before[0] + 1
+    assert logins(fleet.inner) == before[1] + 1
+
+
+def test_host_keys_are_checked_by_the_hops_own_names(
+    connect: Connect, fleet: Fleet, failure: Failure, keys: dict[str, Path]
+) -> None:
+    hop = f"[127.0.0.1]:{fleet.bastion.port}"
+    # The key of another server, and then none at all.
+    known = fleet.known_hosts.read_text().splitlines(keepends=True)
+    others = [line for line in known if hop not in line]
+    (ours,) = (line for line in known if hop in line)
+    other_key = (keys["ed25519"].with_suffix(".pub")).read_text().split()[1]
+    fleet.known_hosts.write_text("".join([*others, ours.replace(ours.split()[-1], other_key)]))
+    error = failure()
+    assert isinstance(error.__cause__, HostKeyMismatchError)
+    assert error.__cause__.port == fleet.bastion.port
+    assert f"proxy 127.0.0.1:{fleet.bastion.port}" in str(error)
+    fleet.known_hosts.write_text("".join(others))
+    assert isinstance(failure().__cause__, UnknownHostKeyError)
+    fleet.known_hosts.write_text("")
+    connect(**fleet.settings(host_key_policy="accept-new"))
+    recorded = fleet.known_hosts.read_text()
+    assert f":{fleet.bastion.port} " in recorded
+    assert f":{fleet.gate.port} " in recorded
+
+
+def test_a_bastion_that_dies_fails_all(connect_all: ConnectAll, fleet: Fleet) -> None:
+    client = connect_all(5, **fleet.settings())
+    outputs = client.run_command(f"echo x; {WAITS}")
+    assert [next(stdout(output)) for output in outputs] == ["x"] * 5
+    fleet.bastion.kill_connections()
+    client.join(timeout=20)
+    for output in outputs:
+        error = output.exception
+        assert isinstance(error, ProxyConnectionLostError)
+        assert isinstance(error, ConnectionLostError)
+        assert (error.host, error.port) == (fleet.target.host, fleet.gate.port)
+        assert (error.proxy_host, error.proxy_port) == (fleet.bastion.host, fleet.bastion.port)
+        assert f"lost with its proxy {fleet.bastion.host}:{fleet.bastion.port}" in str(error)
+        assert output.exit_code is None
+        with pytest.raises(ProxyConnectionLostError):
+            next(stdout(output))
+    assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 5
+
+
+def test_a_single_channel_that_dies(connect_all: ConnectAll, fleet: Fleet) -> None:
+    with Gate(fleet.target.host, fleet.target.port) as other:
+        fleet.know((fleet.target, other.port))
+        config = [HostConfig(port=other.port), HostConfig()]
+        client = connect_all(2, host_config=config, **fleet.settings())
+        lost, kept = client.run_command(WAITS)
+        other.cut()
+        assert next(client.as_completed()) is lost
+        assert isinstance(lost.exception, ConnectionLostError)
+        assert not isinstance(lost.exception, ProxyError)
+        stdin(kept).write("x\n")
+        assert next(stdout(kept)) == "x"
+        stdin(kept).close()
+        assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 2
+
+
+def test_a_hop_that_lets_nobody_in(fleet: Fleet, failure: Failure, tmp_path: Path) -> None:
+    stranger = str(create_key(tmp_path / "stranger"))
+    error = failure(proxy_pkey=stranger, num_retries=3, retry_delay=0)
+    assert isinstance(error.__cause__, AuthenticationError)
+    assert f"proxy 127.0.0.1:{fleet.bastion.port}" in str(error)
+    assert "refused" in str(error)
+    way = {"proxy_host": None, "proxy_port": None}
+    wrong = HostConfig(private_key=stranger)
+    error = failure(**way, proxy_jump=[fleet.jump(fleet.bastion), (fleet.jump(fleet.inner), wrong)])
+    assert isinstance(error, ProxyError)
+    assert (error.proxy_host, error.proxy_port) == (fleet.inner.host, fleet.inner.port)
+    error = failure(**way, proxy_jump=[(fleet.jump(fleet.bastion), wrong), fleet.jump(fleet.inner)])
+    assert isinstance(error, ProxyError)
+    assert error.proxy_port == fleet.bastion.port
+    assert f"through proxy 127.0.0.1:{fleet.inner.port}: Host" in str(error)
+
+
+def test_a_wrong_password_is_sent_once(
+    connect_all: ConnectAll, fleet: Fleet, account: Account
+) -> None:
+    if account.password is None:
+        pytest.skip("The account's password is not known.")
+    before = fleet.bastion.log().count("Failed password")
+    way = fleet.settings(proxy_password="wrong", num_retries=3, retry_delay=0)
+    # The target is not to be sent the password of the hop, so a key that only it knows.
+    client = connect_all(5, **way, proxy_pkey=None, pkey=None, password=account.password)
+    outputs = client.run_command("true", stop_on_errors=False)
+    assert all(isinstance(output.exception, ProxyError) for output in outputs)
+    assert fleet.bastion.log().count("Failed password") == before + 1
+
+
+def test_one_attempt_for_all_to_reach_a_bastion(connect_all: ConnectAll, fleet: Fleet) -> None:
+    with ResetsAtOnce() as server:
+        way = fleet.settings(proxy_port=server.port, num_retries=2, retry_delay=0)
+        client = connect_all(5, **way)
+        outputs = client.run_command("true", stop_on_errors=False)
+        assert all(isinstance(output.exception, ProxyError) for output in outputs)
+        assert server.accepted == 2
+
+
+def test_a_bastion_that_is_not_there(failure: Failure) -> None:
+    with NeverAccepts() as server:
+        error = failure(proxy_port=server.port, timeout=0.5)
+        assert isinstance(error, ProxyTimeout)
+        assert error.step == "connect"
+    error = failure(proxy_port=server.port)
+    assert isinstance(error.__cause__, ConnectError)
+    assert "Connection refused" in str(error)
+    with Silent() as silent:
+        error = failure(proxy_port=silent.port, timeout=0.5)
+    assert isinstance(error, ProxyTimeout)
+    assert isinstance(error, Timeout)
+    assert error.step == "handshake"
+    assert f"127.0.0.1:{silent.port} took longer than 0.5 seconds" in str(error)
+
+
+def test_a_target_that_is_not_there(fleet: Fleet, failure: Failure) -> None:
+    before = logins(fleet.bastion)
+    with NeverAccepts() as server:
+        error = failure(port=server.port, timeout=2)
+        assert isinstance(error, ProxyTimeout)
+        assert error.step == "connect through the proxy"
+    error = failure(port=server.port, num_retries=2, retry_delay=0)
+    assert isinstance(error, ProxyError)
+    assert error.proxy_port == fleet.bastion.port
+    assert "connect failed" in str(error)
+    assert str(error).endswith("retry 2/2")
+    # Once for each client.
+    assert logins(fleet.bastion) == before + 2
+
+
+def test_a_silent_target(connect: Connect, fleet: Fleet) -> None:
+    with Silent() as server, pytest.raises(Timeout, match="handshake") as error:
+        connect(**fleet.settings(port=server.port, timeout=2))
+    assert not isinstance(error.value, ProxyError)
+    assert error.value.port == server.port
+
+
+@pytest.mark.parametrize(
+    "options", [{"PermitOpen": "none"}, {"AllowTcpForwarding": "no"}], ids=lambda o: next(iter(o))
+)
+def test_a_bastion_that_forwards_nothing(
+    connect_all: ConnectAll, fleet: Fleet, sshd_with: StartServer, options: dict[str, str]
+) -> None:
+    server = sshd_with(options)
+    fleet.know((server, server.port))
+    config = [HostConfig(proxy_port=server.port, num_retries=3), HostConfig()]
+    client = connect_all(2, host_config=config, **fleet.settings())
+    refused, fine = client.run_command("echo x", stop_on_errors=False)
+    assert lines(fine) == ["x"]
+    assert isinstance(refused.exception, ProxyError)
+    assert refused.exception.proxy_port == server.port
+    assert "administratively prohibited" in str(refused.exception)
+    # No use trying again.
+    assert "retry 1/3" in str(refused.exception)
+    with pytest.raises(ProxyError):
+        client.run_command("echo x")
+
+
+def test_nothing_is_left_behind(connect: Connect, fleet: Fleet) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def use(close: bool) -> None:
+        client = connect(**fleet.settings())
+        output = client.run_command(READS_NOTHING)
+        if close:
+            client.close()
+            client.wait_finished(output)
+            assert isinstance(output.exception, ConnectionLostError)
+
+    use(close=True)
+    eventually(lambda: not fleet.bastion.connections(), "the connections to end")
+    before = descriptors()
+    for _ in range(3):
+        use(close=True)
+    eventually(lambda: descriptors() == before, "the descriptors to be closed")
+    eventually(lambda: fleet.gate.connections == 0, "the connections behind the bastion to end")
+
+
+def test_one_that_is_forgotten_is_closed(
+    library: Library, settings_for: SettingsFor, fleet: Fleet
+) -> None:
+    def use() -> None:
+        settings = settings_for(fleet.target, **fleet.settings())
+        client: BaseSSHClient = library.SSHClient(fleet.target.host, **settings)
+        assert lines(client.run_command("echo x")) == ["x"]
+
+    use()
+    gc.collect()
+    eventually(lambda: not fleet.bastion.connections(), "the bastion's connection to end")
+    eventually(lambda: fleet.gate.connections == 0, "the connection behind it to end")
+
+
+def test_one_that_is_given_up_harms_no_other(connect_all: ConnectAll, fleet: Fleet) -> None:
+    with NeverAccepts() as server:
+        config = [HostConfig(port=server.port) for _ in range(3)] + [HostConfig()]
+        client = connect_all(4, host_config=config, **fleet.settings())
+        connecting = client.connect_auth()
+        connecting[3].get()
+        gevent.killall(connecting[:3])
+        before = logins(fleet.bastion)
+        client.host_config = [HostConfig()] * 4
+        client._clients[:3] = [None] * 3
+        assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 4
+        assert logins(fleet.bastion) == before
