@@ -6,7 +6,7 @@ import inspect
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -23,7 +23,7 @@ from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.proxy_command import ProxyCommand
 from pssh.clients.base.resources import Resources
-from pssh.clients.base.seam import GSSAPI, Algorithms, Channel, Session
+from pssh.clients.base.seam import GSSAPI, Algorithms, Channel, Destination, Session
 from pssh.clients.base.tcp import TCP
 from pssh.clients.base.through_proxy import ThroughProxy
 from pssh.clients.base.transport import Transport
@@ -294,7 +294,27 @@ class HostClient(ABC):
             self._end()
 
     def open_channel(self, seconds: float | None) -> tuple[Connection, Channel]:
-        """Open a channel, on a new connection when the one that stood has ended unnoticed.
+        """Open a session channel, on a new connection when the one that stood has ended.
+
+        :param seconds: how long that may take.
+        """
+        return self._open(_open_session, seconds)
+
+    def open_direct_tcpip(self, destination: Destination) -> tuple[Connection, Channel]:
+        """Open a channel to somewhere else, on a new connection when the one that stood has ended.
+
+        :param destination: where to, as the host sees it.
+        :raises SessionError: when the host refuses, or cannot connect.
+        :raises Timeout: when that takes longer than the setting ``timeout``.
+        """
+        return self._open(
+            lambda connection: connection.open_direct_tcpip(destination), self.config.timeout
+        )
+
+    def _open(
+        self, open_channel: Callable[[Connection], Channel], seconds: float | None
+    ) -> tuple[Connection, Channel]:
+        """Open a channel; once more when the connection has ended unnoticed.
 
         Nothing has been started on it yet, so that is safe to do again.
         """
@@ -302,13 +322,13 @@ class HostClient(ABC):
         connection = self.connect()
         try:
             with Deadline(seconds, self.host, self.port, "open a channel"):
-                return connection, _open_session(connection)
+                return connection, open_channel(connection)
         except ConnectionLostError:
             if not stood:
                 raise
         connection = self.connect()
         with Deadline(seconds, self.host, self.port, "open a channel"):
-            return connection, _open_session(connection)
+            return connection, open_channel(connection)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.user}@{self.host}:{self.port}>"

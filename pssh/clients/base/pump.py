@@ -220,7 +220,9 @@ class Pump:
             self._outgoing = memoryview(bytes(self._outgoing))
 
     def _expect(self) -> None:
-        if not self.done.is_set():
+        if self.stopped:
+            self.finish(None)
+        elif not self.done.is_set():
             self._read_watcher.start(self._pumps.touch, self)
 
     @property
@@ -232,7 +234,7 @@ class Pump:
     def stop(self) -> None:
         """Carry what is in the socket as far as the channel takes it at once, and end.
 
-        For whoever has closed the other end of the socket. It can be called in any thread.
+        It can be called in any thread.
         """
         self._pumps.stop(self)
 

@@ -88,9 +88,18 @@ def carried_pair() -> tuple[CarriedSocket, socket.socket]:
     :raises OSError: when the process has no descriptors left.
     """
     ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
+    sock, other_end = CarriedSocket(fileno=ours.detach()), plain(theirs)
+    for end in (sock, other_end):
         end.setblocking(False)
-    return CarriedSocket(fileno=ours.detach()), theirs
+    return sock, other_end
+
+
+def plain(sock: socket.socket) -> socket.socket:
+    """Return an ordinary socket in place of one that the program may have made cooperative.
+
+    :param sock: is not to be used any more.
+    """
+    return _socket(fileno=sock.detach())
 
 
 @dataclass(frozen=True, slots=True)
