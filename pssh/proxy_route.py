@@ -19,11 +19,11 @@ from pssh.exceptions import InvalidAPIUseError
 #: As in ssh_config(5).
 NONE = "none"
 
-#: What is the target's own, and says nothing about the hosts on the way: its name, its output,
-#: who it is to Kerberos, what the user wants to do there. What is encrypted already does not
-#: get smaller.
+#: What is the target's own, and says nothing about the hosts on the way: its port, its name in
+#: the output, who it is to Kerberos, what the user wants to do there. What is encrypted already
+#: does not get smaller.
 _OF_THE_TARGET = (
-    *("alias", "forward_ssh_agent", "gssapi_server_identity", "gssapi_client_identity"),
+    *("port", "alias", "forward_ssh_agent", "gssapi_server_identity", "gssapi_client_identity"),
     *("gssapi_delegate_credentials", "compress", "proxy_host", "proxy_port", "proxy_user"),
     *("proxy_password", "proxy_pkey", "proxy_jump", "proxy_command", "auth_thread_pool"),
 )
@@ -117,7 +117,7 @@ def hop_config(target: HostConfig, name: HopName, own: HostConfig) -> HostConfig
     :param own: settings for it alone.
     """
     said = HostConfig(user=name.user, port=name.port).over(own)
-    inherited = dataclasses.replace(target, **dict.fromkeys(_OF_THE_TARGET), port=DEFAULT_PORT)
+    inherited = dataclasses.replace(target, **dict.fromkeys(_OF_THE_TARGET))
     if said.private_key is not None:
         # A certificate is for one key.
         inherited.cert_file = None

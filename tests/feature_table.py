@@ -209,9 +209,12 @@ ABILITIES = (
         seam=["request_subsystem"],
         client=["copy_file", "copy_remote_file", "scp_send", "scp_recv", "open_sftp"],
     ),
-    Ability("Channels to elsewhere (direct-tcpip)", seam=["open_direct_tcpip"]),
     Ability("Agent forwarding", settings=["forward_ssh_agent"]),
-    Ability("Hosts behind other hosts", settings=["proxy_host", "proxy_jump", "proxy_command"]),
+    Ability(
+        "Hosts behind other hosts, and tunnels",
+        settings=["proxy_host", "proxy_jump", "proxy_command"],
+        seam=["open_direct_tcpip"],
+    ),
     Ability("OpenSSH's client configuration", settings=["ssh_config"]),
 )
 
@@ -239,7 +242,7 @@ SETTINGS = (
     ("forward_ssh_agent",),
     ("proxy_host", "proxy_port", "proxy_user"),
     ("proxy_password", "proxy_pkey"),
-    ("proxy_jump", "proxy_command"),
+    ("proxy_jump", "proxy_command", "proxy_max_targets"),
     ("ssh_config",),
     ("_auth_thread_pool",),
 )

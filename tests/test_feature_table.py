@@ -79,11 +79,11 @@ def test_a_setting_that_a_client_refuses(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert cells(before, "``compress``") == ["yes", "yes"]
     assert cells(before, "gssapi_auth") == ["no", "yes"]
-    assert cells(before, "proxy_jump") == ["not yet", "not yet"]
+    assert cells(before, "ssh_config") == ["not yet", "not yet"]
     after = feature_table.settings()
     assert cells(after, "``compress``") == ["yes", "no"]
     assert cells(after, "gssapi_auth") == ["yes", "yes"]
-    assert cells(after, "proxy_jump") == ["yes", "no"]
+    assert cells(after, "ssh_config") == ["yes", "no"]
 
 
 def test_settings_of_one_line_that_are_not_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,7 @@ DEFAULTS = {
     "proxy_pkey": None,
     "proxy_jump": None,
     "proxy_command": None,
+    "proxy_max_targets": None,
     "host_key_policy": "accept-new",
     "known_hosts": (
         "~/.ssh/known_hosts",
@@ -165,6 +166,9 @@ BAD_VALUES = [
     ("proxy_password", 5),
     ("proxy_pkey", 5),
     ("proxy_jump", 5),
+    ("proxy_jump", []),
+    ("proxy_jump", [("bastion", "settings")]),
+    ("proxy_max_targets", 0),
     ("proxy_command", ["nc"]),
     ("cert_file", 5),
     ("ssh_config", 5),
@@ -175,13 +179,6 @@ BAD_VALUES = [
 
 #: What this version cannot do, on any client.
 UNSUPPORTED = {
-    "proxy_host": "bastion",
-    "proxy_port": 22,
-    "proxy_user": "somebody",
-    "proxy_password": SECRET,
-    "proxy_pkey": "~/.ssh/id_bastion",
-    "proxy_jump": "user@bastion:2222,inner",
-    "proxy_command": "nc %h %p",
     "ssh_config": True,
     "forward_ssh_agent": True,
 }
