@@ -11,7 +11,9 @@ from pssh.clients.base.files.local import BLOCK, Source
 
 
 def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None, None]:
-    """Read a local file from an offset on: each block while the one before is being sent.
+    """Read a local file from an offset on.
+
+    Where it is sent to one host only, each block is read while the one before is being sent.
 
     To be closed when it is not taken to its end (:func:`contextlib.closing`): a block that is
     being read uses the file.
@@ -32,7 +34,10 @@ def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None
             if len(block) < expected:
                 return
             if offset + expected < size:
-                ahead = gevent.spawn(_read_ahead, source, number + 1)
+                # Where there are several hosts, others are being sent something meanwhile, and what
+                # is read ahead for one would take the place of what another one needs.
+                if source.users <= 1:
+                    ahead = gevent.spawn(_read_ahead, source, number + 1)
                 # It begins, and others have their turn, however fast the host is.
                 gevent.sleep(0)
             yield offset, block
