@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from benchmarks import figures as of
 from benchmarks.connect_measures import (
@@ -38,6 +39,7 @@ SERVERS = " †"
 #: Marks a figure of which a run failed and went well when it was repeated.
 REPEATED = " ‡"
 FAR = [each for each in ROUND_TRIPS if each]
+WIDTH = 100
 #: Fewer hosts than this show what starting costs, not how it grows.
 GROWTH_FROM = 10
 
@@ -120,9 +122,8 @@ class Page:
         for entry in self._store.entries.values():
             for environment, version in entry.versions.items():
                 versions.setdefault(environment, set()).add(version)
-        rows = [(name, "; or ".join(sorted(each))) for name, each in sorted(versions.items())]
-        table = [simple_table(("Environment", "Versions"), rows)] if rows else []
-        return "\n\n".join(["\n".join(f"- {line}" for line in lines), *table])
+        lines += [f"{name}: {'; or '.join(sorted(versions[name]))}" for name in sorted(versions)]
+        return "\n".join(fill(f"- {line}", WIDTH, subsequent_indent="  ") for line in lines)
 
     # Tables
 

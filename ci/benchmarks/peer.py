@@ -72,7 +72,10 @@ class Peer:
                 process.communicate()
         if process.returncode:
             raise RunError(f"{self.name} failed:\n{errors.strip()}")
-        figures: Figures = json.loads(output.splitlines()[-1])
+        try:
+            figures: Figures = json.loads(output.splitlines()[-1])
+        except (IndexError, ValueError) as error:
+            raise RunError(f"{self.name} reported no figures, but:\n{output}") from error
         return {**figures, "process": time.perf_counter() - started}
 
 
