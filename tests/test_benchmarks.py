@@ -140,7 +140,9 @@ def test_measuring_something_again_leaves_the_rest_as_it_is(tmp_path: Path) -> N
     path = tmp_path / "figures.json"
     store = Store(path)
     store.add("hosts-10", Outcome({"native": [run(wall=1.234567)]}), "a machine", {"ours": "1"})
-    store.add("hosts-100", Outcome({"native": [run(wall=2)]}, {"pdsh": "> 60 s"}), "it", {})
+    wrong = Outcome({"native": [run(wall=2)]}, {"pdsh": "> 60 s"}, {"native": 1})
+    wrong.runs["native"][0]["wrong"] = 1
+    store.add("hosts-100", wrong, "it", {})
     store = Store(path)
     store.add("hosts-10", Outcome({"native": [run(wall=5)]}), "another", {"ours": "2"})
     store = Store(path)
@@ -151,6 +153,7 @@ def test_measuring_something_again_leaves_the_rest_as_it_is(tmp_path: Path) -> N
     text = str(Page(store))
     assert "> 60 s" in text
     assert "another" in text
+    assert "2.00 ‡ §" in text
 
 
 def test_a_page_of_nothing_is_a_page(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ CONNECTIONS = 1000
 HOSTS_FAR = 100
 HOSTS_NEAR = 200
 OPEN_HOSTS = 50
-COMMANDS = 20
+COMMANDS = 10
 #: Seconds. What takes ten times as long as ours may be given up.
-LINES_PATIENCE = 30
+LINES_PATIENCE = 20
 
 
 def lines_of(command: str, lines: int, characters: int) -> Settings:
@@ -110,7 +110,7 @@ COMMAND_MEASURES = (
             ),
         ),
         (*OURS, *BARE, PARALLEL_SSH, ASYNCSSH, PARAMIKO, FABRIC),
-        guests=(PARALLEL_SSH_LIBSSH, CLUSH, PDSH),
+        guests=(PARALLEL_SSH_LIBSSH, CLUSH),
     ),
     Measure(
         "lines",

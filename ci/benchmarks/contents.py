@@ -36,7 +36,8 @@ on loopback, measures, and writes this page.
 - † marks wall times that are the server's: all processors were busy, and most of the time not with
   the client. A faster client would change nothing about them. The server is OpenSSH's, on the same
   machine; what it needs is counted apart.
-- ‡ marks figures of a client that failed once in that measure, and not when it was tried again.
+- ‡ marks figures of a client that failed once in that measure, and not when it was tried again;
+  § those of one that took some commands to have failed (exit code -1) which had not.
 
 The files are in memory, so that no disk is measured. The way to a server that is far away is a
 proxy that holds back what passes for half of the round trip, in each direction."""
@@ -65,7 +66,7 @@ BASTION = f"""\
 connections through one to the bastion; ``ssh`` makes another one for each host."""
 
 FURTHER = """\
-Commands on connections that are open already: 20 times on 50 hosts. ``ssh`` shares its connections
+Commands on connections that are open already: 10 times on 50 hosts. ``ssh`` shares its connections
 here (``ControlMaster``)."""
 
 OUTPUT = """\
@@ -140,8 +141,8 @@ LARGE_FAR_COLUMNS = (
 SMALL_COLUMNS = (
     Column("1,000 put, s", "small-put", of.wall, is_wall=True),
     Column("1,000 got, s", "small-get", of.wall, is_wall=True),
-    Column("50 put at 50 ms, s", "small-put-50ms", of.wall, is_wall=True),
-    Column("50 got at 50 ms, s", "small-get-50ms", of.wall, is_wall=True),
+    Column("30 put at 50 ms, s", "small-put-50ms", of.wall, is_wall=True),
+    Column("30 got at 50 ms, s", "small-get-50ms", of.wall, is_wall=True),
 )
 MEMORY_COLUMNS = (
     Column("100 hosts, MiB", "hosts-100", of.most),

@@ -30,7 +30,7 @@ BIG = Files(256 * MIB)
 FAR_FILE = Files(64 * MIB)
 SMALL = Files(4 * KIB, count=2000)
 SMALL_NEAR = Files(4 * KIB, count=1000)
-SMALL_FAR = Files(4 * KIB, count=50)
+SMALL_FAR = Files(4 * KIB, count=30)
 FOR_ALL = Files(1024 * MIB, hosts=20, in_memory=False)
 
 
@@ -105,6 +105,7 @@ def far(task: str, command: str) -> Measure:
         OURS,
         delay=FAR,
         files=replace(FAR_FILE, fetched=task == "get"),
+        rounds=1,
     )
 
 
@@ -122,6 +123,8 @@ def others(name: str, task: str, title: str, files: Files, delay: float = 0.0) -
         guests=(ASYNCSSH, SFTP, SCP, PARALLEL_SSH, PARAMIKO),
         delay=delay,
         files=replace(files, fetched=task == "get"),
+        rounds=2 if delay else None,
+        patience=30,
     )
 
 

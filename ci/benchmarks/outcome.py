@@ -56,6 +56,10 @@ class Outcome:
         values = self.values(peer, value)
         return median(values) if values else None
 
+    def was_wrong(self, peer: str) -> bool:
+        """Whether some of a peer's results were wrong."""
+        return any(run.get("wrong") for run in self.runs.get(peer, []))
+
     def is_the_servers(self, peer: str) -> bool:
         """Whether the wall time of a peer is what the server (and the way to it) needed."""
         runs = self.runs.get(peer, [])

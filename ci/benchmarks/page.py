@@ -38,6 +38,8 @@ PATH = CHECKOUT / "doc" / "performance.rst"
 SERVERS = " †"
 #: Marks a figure of which a run failed and went well when it was repeated.
 REPEATED = " ‡"
+#: Marks a figure of a client that had wrong results.
+WRONG = " §"
 FAR = [each for each in ROUND_TRIPS if each]
 WIDTH = 100
 
@@ -139,6 +141,8 @@ class Page:
         mark = SERVERS if column.is_wall and outcome.is_the_servers(peer.name) else ""
         if peer.name in outcome.repeated:
             mark += REPEATED
+        if outcome.was_wrong(peer.name):
+            mark += WRONG
         return spread(values, mark)
 
     def _headlines(self) -> str:
