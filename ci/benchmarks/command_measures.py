@@ -30,6 +30,8 @@ OPEN_HOSTS = 50
 COMMANDS = 10
 #: Seconds. What takes ten times as long as ours may be given up.
 LINES_PATIENCE = 20
+INPUT_HOSTS = 10
+INPUT_MIB = 1024
 
 
 def lines_of(command: str, lines: int, characters: int) -> Settings:
@@ -183,5 +185,25 @@ COMMAND_MEASURES = (
         OURS,
         rounds=1,
         patience=300,
+    ),
+    Measure(
+        "stdin",
+        "pipe_in",
+        {"hosts": INPUT_HOSTS, "blocks": INPUT_MIB * 4, "block": 256 * 1024},
+        (
+            Row(
+                f"1 GiB of standard input for each of {INPUT_HOSTS} hosts, most resident MiB",
+                lambda f: f["most"] / KIB_PER_MIB,
+                (Target(NATIVE, 64), Target(LIBSSH, 64)),
+            ),
+            Row(
+                f"1 GiB of standard input for each of {INPUT_HOSTS} hosts, MB/s, all together",
+                lambda f: INPUT_HOSTS * INPUT_MIB * 1.048576 / f["wall"],
+            ),
+        ),
+        OURS,
+        by_default=False,
+        rounds=1,
+        patience=600,
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -65,6 +66,20 @@ def read_lines(settings: Settings) -> Figures:
     return {**figures, "before": before, "after": memory_kib("VmRSS"), "most": memory_kib("VmHWM")}
 
 
+def pipe_in(settings: Settings) -> Figures:
+    """Give the same source of standard input to all hosts."""
+    client = parallel_client(settings, settings["hosts"])
+    run_and_read(client, settings["hosts"])
+    block = os.urandom(settings["block"])
+    gauge = Gauge()
+    output = client.run_command("wc -c", stdin=(block for _ in range(settings["blocks"])))
+    client.join(output)
+    size = str(settings["block"] * settings["blocks"])
+    for host_output in output:
+        expect(list(host_output.stdout), [size], "the number of bytes")
+    return {**gauge.read(), "most": memory_kib("VmHWM")}
+
+
 def open_connections(settings: Settings) -> Figures:
     """Open many connections and keep them."""
     client = parallel_client(settings, settings["hosts"])
@@ -117,6 +132,7 @@ if __name__ == "__main__":
         "read_lines": read_lines,
         "open_connections": open_connections,
         "many_at_once": many_at_once,
+        "pipe_in": pipe_in,
         "put": pssh_files.put,
         "get": pssh_files.get,
         "scp_send": pssh_files.scp_send,

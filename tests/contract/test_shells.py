@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gevent
 import pytest
 
 from pssh.clients.base.single import BaseSSHClient, InteractiveShell
@@ -200,6 +201,19 @@ def test_closing_takes_too_long(client: BaseSSHClient) -> None:
     shell.close()
     assert out(shell) == ["hung up"]
     assert shell.exit_code == 3
+
+
+def test_closing_waits_for_a_command_that_is_being_sent(client: BaseSSHClient) -> None:
+    shell = client.open_shell()
+    shell.run("sleep 0.2; cat > /dev/null; echo end")
+    # More than the server takes before it is read.
+    sending = gevent.spawn(shell.run, "#" * 8 * 1024 * 1024)
+    gevent.sleep(0)
+    with pytest.raises(Timeout):
+        shell.close(timeout=0.01)
+    shell.close()
+    sending.get()
+    assert out(shell) == ["end"]
 
 
 def test_an_error_in_the_block_ends_the_shell(client: BaseSSHClient) -> None:

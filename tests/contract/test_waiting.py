@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import time
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import Timeout
 from pssh.output import HostOutput
+from pssh.utils import host_logger
 from tests.contract.conftest import ConnectAll
 from tests.contract.outputs import (
     WAITS,
@@ -156,6 +159,32 @@ def test_without_consume_output_nothing_is_logged(
     client.run_command("echo x")
     client.join()
     assert host_log.messages == []
+
+
+def test_lines_are_logged_whole(connect_all: ConnectAll) -> None:
+    """Whatever pieces they come in, and however long they are."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    level = host_logger.level
+    host_logger.addHandler(handler)
+    host_logger.setLevel(logging.INFO)
+    command = (
+        "for i in 1 2 3 4 5; do for stream in 1 2; do printf $i >&$stream; sleep 0.01; "
+        "head -c 100000 /dev/zero | tr '\\0' %s >&$stream; echo >&$stream; done; done"
+    )
+    try:
+        client = connect_all(3)
+        client.run_command(command, host_args=["a", "b", "c"], encoding=None)
+        client.join(consume_output=True)
+    finally:
+        host_logger.setLevel(level)
+        host_logger.removeHandler(handler)
+    logged = written.getvalue().splitlines()
+    for name in "abc":
+        for stream in ("", "[err]\t"):
+            wanted = [f"[127.0.0.1]\t{stream}{i}{name * 100_000}" for i in range(1, 6)]
+            assert [line for line in logged if line in wanted] == wanted
+    assert len(logged) == 30
 
 
 def test_consume_output_of_an_endless_command(

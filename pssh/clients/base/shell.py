@@ -34,7 +34,7 @@ class InteractiveShell:
     :param output: its output. Where it could not be opened, that has the error.
     """
 
-    __slots__ = ("__weakref__", "_closing", "_command", "_running", "output")
+    __slots__ = ("__weakref__", "_closing", "_command", "_running", "_told_to_end", "output")
 
     def __init__(self, output: HostOutput) -> None:
         #: Its output, as that of a command.
@@ -42,6 +42,7 @@ class InteractiveShell:
         self._command: Command | None = output.command
         self._running = BoundedSemaphore(1)
         self._closing = False
+        self._told_to_end = False
 
     # What it is
 
@@ -207,15 +208,16 @@ class InteractiveShell:
         command.close()
 
     def _end_input(self, command: Command) -> None:
-        if self._closing:
-            return
         self._closing = True
         # A shell that has ended needs no more to be told.
         with self._running, contextlib.suppress(PSSHError):
+            if self._told_to_end:
+                return
             if command.has_pty:
                 command.write(_END_ON_TERMINAL)
             else:
                 command.end_input()
+            self._told_to_end = True
 
     # Errors
 
