@@ -118,6 +118,22 @@ def test_other_hosts_are_not_affected(
     assert [lines(output) for output in again] == [["again"]] * 2
 
 
+def test_watching_hosts_of_which_one_is_lost(connect_all: ConnectAll, proxy: CutProxy) -> None:
+    lost = HostConfig(port=proxy.port, host_key_policy="ignore")
+    client = connect_all(2, host_config=[HostConfig(), lost])
+    command = "echo one; read answer; echo two"
+    outputs = client.run_command(command)
+    completed, stream = client.as_completed(outputs), client.stream_output(outputs)
+    assert {next(stream)[0] for _ in range(2)} == set(outputs)
+    proxy.cut()
+    assert next(completed) is outputs[1]
+    assert_lost(outputs[1])
+    answer(outputs[0])
+    assert list(stream) == [(outputs[0], "stdout", "two")]
+    assert list(completed) == [outputs[0]]
+    assert outputs[0].exit_code == 0
+
+
 def test_join_does_not_hang(connect_all: ConnectAll, proxy: CutProxy, end_connection: End) -> None:
     client = connect_all(3, port=proxy.port, host_key_policy="ignore")
     outputs = client.run_command(f"echo x; {WAITS}")
