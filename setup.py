@@ -35,6 +35,7 @@ setup(
     package_data={"pssh": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=read_requirements(),
+    extras_require={"progress": ["rich>=13,<16"]},
     keywords="ssh parallel asynchronous gevent libssh2 libssh",
     classifiers=[
         "Development Status :: 3 - Alpha",

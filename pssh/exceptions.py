@@ -260,6 +260,27 @@ class ProxyTimeout(ProxyError, Timeout):
         self.unfinished = []
 
 
+class NotTriedError(PSSHError):
+    """Nothing was done on the host: the work was stopped before it had its turn.
+
+    :ivar reason: why.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        self.reason = reason
+
+
+class StoppedError(PSSHError):
+    """This program ended the work on the host before it had come to its end, as after Ctrl-C."""
+
+
 class PKeyFileError(PSSHError):
     """A private key file is missing or cannot be read."""
 

@@ -21,7 +21,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pssh"
 # Each binding, and the one package that may import it.
 BINDINGS = {"ssh2": "pssh.clients.native", "ssh": "pssh.clients.ssh"}
 # What stands on the same level as `pssh.clients.base`, under the import path that users know.
-BASE = {"pssh.output"}
+BASE = {"pssh.output", "pssh.progress"}
+# What is not a dependency but an extra, and the one module that may import it.
+EXTRAS = {"rich": "pssh.progress"}
 # Modules that only hand on names, so that old import paths keep working.
 RE_EXPORTS = {"pssh.pssh_client", "pssh.pssh2_client"}
 
@@ -77,6 +79,8 @@ def complaint(module: str, imported: Import) -> str | None:
     if top in BINDINGS:
         # A binding's types would tie a layer to it as firmly as its functions.
         return None if is_within(module, BINDINGS[top]) else f"only {BINDINGS[top]} imports {top}"
+    if top in EXTRAS:
+        return None if module == EXTRAS[top] else f"only {EXTRAS[top]} imports {top}"
     if top not in ("pssh", "gevent") and top not in sys.stdlib_module_names:
         return "the package depends on gevent and the two bindings only"
     if imported.for_types or module in RE_EXPORTS:
@@ -178,6 +182,7 @@ def test_every_layer_is_looked_at() -> None:
         ("pssh.clients.ssh.single", "import ssh2.session"),
         ("pssh.clients.ssh.single", "from pssh.clients.native.session import NativeSession"),
         ("pssh.utils", "import requests"),
+        ("pssh.clients.base.parallel", "import rich"),
         ("pssh.clients.native.tunnel", "try:\n    import paramiko\nexcept ImportError: pass"),
     ],
 )

@@ -98,11 +98,19 @@ def test_metadata_names_the_distribution(metadata: email.message.Message) -> Non
 
 
 def test_metadata_requires_gevent_and_the_bindings_only(metadata: email.message.Message) -> None:
-    assert sorted(metadata.get_all("Requires-Dist", [])) == [
+    requirements = sorted(metadata.get_all("Requires-Dist", []))
+    assert [wanted for wanted in requirements if "extra ==" not in wanted] == [
         "gevent>=23.9",
         "ssh-python>=1.2.0",
         "ssh2-python>=1.2.0",
     ]
+
+
+def test_metadata_has_the_extras(metadata: email.message.Message) -> None:
+    assert metadata.get_all("Provides-Extra") == ["progress"]
+    (rich,) = [wanted for wanted in metadata.get_all("Requires-Dist", []) if "extra" in wanted]
+    assert rich.startswith("rich")
+    assert rich.endswith('; extra == "progress"')
 
 
 def test_source_distribution_builds_the_same_wheel(

@@ -116,7 +116,7 @@ class Command:
         error: BaseException | None = None
         self._reader = gevent.getcurrent()
         try:
-            self._read_to_end()
+            self._read_whatever_happens()
             refused = self._sudo is not None and self._rest_of_sudo(self._sudo)
             self.connection.call(self.channel.wait_closed)
             self._exit = self.channel.exit_status()
@@ -157,6 +157,17 @@ class Command:
         if self._sudo is not None:
             self._sudo.over.set()
             self._sudo = None
+
+    def _read_whatever_happens(self) -> None:
+        while True:
+            try:
+                self._read_to_end()
+                return
+            except KeyboardInterrupt as ex:
+                # It came while this greenlet had its turn, but is meant for the program, which
+                # may still want the command ended. What was just read may be missing.
+                self.cut_short(ex)
+                gevent.spawn(_raise, ex)
 
     def _read_to_end(self) -> None:
         connection, channel = self.connection, self.channel
@@ -412,6 +423,11 @@ class Command:
             self.done.rawlink(callback)
         else:
             gevent.spawn(self.wait).rawlink(callback)
+
+
+def _raise(error: BaseException) -> None:
+    """Raise in a greenlet of its own what gevent then hands on to the main one."""
+    raise error
 
 
 def _signal_number(name: str) -> int:

@@ -8,7 +8,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import gevent
@@ -18,6 +17,7 @@ from gevent.lock import BoundedSemaphore
 from pssh import config as configuration
 from pssh import proxy_route
 from pssh.clients.base.auth import Credentials
+from pssh.clients.base.closing import Closing
 from pssh.clients.base.connect import Target, connect
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
@@ -34,7 +34,7 @@ from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, SessionErro
 _Self = TypeVar("_Self", bound="HostClient")
 
 
-class HostClient(ABC):
+class HostClient(Closing, ABC):
     """Keeps one host's settings and its connection.
 
     :param host: the host's name or address.
@@ -84,6 +84,7 @@ class HostClient(ABC):
         self._resources = resources
         self._connection: Connection | None = None
         self._times_closed = 0
+        self._connector: Any = None
         self._connecting = BoundedSemaphore(1)
         self._resources.check_credentials(config)
 
@@ -152,6 +153,11 @@ class HostClient(ABC):
         """The library's session, behind the seam; ``None`` while there is no connection."""
         return self._connection.session if self._connection is not None else None
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known without asking."""
+        return self._connection is not None and self._connection.alive
+
     def connect(self) -> Connection:
         """Return the connection, opening it where there is none that works.
 
@@ -160,8 +166,11 @@ class HostClient(ABC):
         connection = self._connection
         if connection is not None and connection.alive:
             return connection
+        closed_before = self._times_closed
         # Greenlets that need it at the same time share one attempt.
         with self._connecting:
+            if self._times_closed != closed_before:
+                raise self._closed_meanwhile()
             if self._connection is None or not self._connection.alive:
                 self._drop_connection()
                 self._check_password()
@@ -170,17 +179,31 @@ class HostClient(ABC):
 
     def _new_connection(self) -> Connection:
         closed_before = self._times_closed
-        connection = connect(self._target(), self._new_session, self._transport())
+        self._connector = gevent.getcurrent()
+        try:
+            connection = connect(self._target(), self._new_session, self._transport())
+        except _Closed:
+            raise self._closed_meanwhile() from None
+        finally:
+            self._connector = None
         if self._times_closed != closed_before:
             connection.close()
-            raise ConnectionLostError(
-                "The client of host %s:%s was closed while it connected",
-                self.host,
-                self.port,
-                host=self.host,
-                port=self.port,
-            )
+            raise self._closed_meanwhile()
         return connection
+
+    def _end_connecting(self, connector: Any) -> None:
+        """Runs in the loop."""
+        if self._connector is connector:
+            connector.throw(_Closed())
+
+    def _closed_meanwhile(self) -> ConnectionLostError:
+        return ConnectionLostError(
+            "The client of host %s:%s was closed while it connected",
+            self.host,
+            self.port,
+            host=self.host,
+            port=self.port,
+        )
 
     def _drop_connection(self) -> None:
         if self._connection is not None:
@@ -260,7 +283,10 @@ class HostClient(ABC):
         )
 
     def close(self) -> None:
-        """Close the connection. Commands that run lose it; a new command connects again."""
+        """Close the connection. Commands that run lose it; a new command connects again.
+
+        An attempt to connect ends at once, with ``ConnectionLostError``.
+        """
         self._end()
         if getcurrent() is not gevent.get_hub():
             # What it was carried through has a turn to end as well.
@@ -268,6 +294,8 @@ class HostClient(ABC):
 
     def _end(self) -> None:
         self._times_closed += 1
+        if self._connector is not None:
+            gevent.get_hub().loop.run_callback(self._end_connecting, self._connector)
         self._drop_connection()
 
     def disconnect(self) -> None:
@@ -276,17 +304,6 @@ class HostClient(ABC):
         .. deprecated:: 3.0 Use :meth:`close`, or the client as a context manager.
         """
         warnings.warn("disconnect is deprecated: use close", DeprecationWarning, stacklevel=2)
-        self.close()
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -332,6 +349,10 @@ class HostClient(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.user}@{self.host}:{self.port}>"
+
+
+class _Closed(BaseException):
+    """Ends an attempt to connect. Not an error: nobody may think of trying again."""
 
 
 #: How often a server is asked again for a session when one has just ended.

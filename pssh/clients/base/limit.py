@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import gevent
 
@@ -24,10 +25,23 @@ def limit(command: Command, seconds: float, kill_after: float | None) -> None:
 
 
 def _limit(command: Command, seconds: float, kill_after: float) -> None:
-    if command.done.wait(seconds):
-        return
+    if not command.done.wait(seconds):
+        end(command, kill_after, lambda what: _ran_too_long(command, seconds, what))
+
+
+def end(command: Command, kill_after: float, error_of: Callable[[str], Exception]) -> None:
+    """End a command: with TERM, then KILL, then by closing its channel.
+
+    Servers need not support signals, and without a terminal a command may survive the end of
+    its channel.
+
+    :param command: the command.
+    :param kill_after: seconds from one to the next.
+    :param error_of: makes the error for whoever reads its output; from a sentence on what was
+        done.
+    """
     for name in ("TERM", "KILL"):
-        command.cut_short(_ran_too_long(command, seconds, f"It was sent signal {name}"))
+        command.cut_short(error_of(f"It was sent signal {name}"))
         # A server that takes nothing must not keep us from what comes next.
         with contextlib.suppress(PSSHError), gevent.Timeout(kill_after, False):
             command.send_signal(name)
@@ -37,7 +51,7 @@ def _limit(command: Command, seconds: float, kill_after: float) -> None:
         "Signals TERM and KILL did not end it, and its channel was closed: "
         "as long as it has no exit code, it may still run"
     )
-    command.cut_short(_ran_too_long(command, seconds, left))
+    command.cut_short(error_of(left))
     with gevent.Timeout(kill_after, False):
         command.close()
     if not command.done.wait(kill_after):

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import gevent
 
 from pssh.clients.base import waiting
 from pssh.clients.base.command_request import CommandRequest
-from pssh.clients.base.parallel_files import ParallelFileAccess
+from pssh.clients.base.parallel_commands import ParallelCommands
+from pssh.clients.base.parallel_run import check_rules
 from pssh.clients.base.parallel_shells import ParallelShellAccess
 from pssh.clients.base.parallel_stdin import for_each_host
 from pssh.clients.base.stdin_source import StdinSource
 from pssh.clients.base.streams import stream_lines
-from pssh.clients.base.task import CommandStart
 from pssh.command_line import commands_for_hosts
 from pssh.exceptions import InvalidAPIUseError
+from pssh.fleet import Observer, Rollout
 from pssh.output import HostOutput, Line
 
 Outputs = HostOutput | Sequence[HostOutput] | None
 
 
-class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
+class BaseParallelSSHClient(ParallelShellAccess, ParallelCommands):
     """Runs commands on many hosts at the same time.
 
     Connections are opened when they are first needed and stay open for what comes next.
@@ -43,11 +42,6 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
     :raises PKeyFileError: when the private key is missing or is none.
     """
 
-    def __init__(self, hosts: Iterable[str], *args: Any, **settings: Any) -> None:
-        super().__init__(hosts, *args, **settings)
-        self._output: list[HostOutput] | None = None
-        self.cmds: list[CommandStart] | None = None
-
     # Commands
 
     def run_command(
@@ -63,10 +57,14 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
         read_timeout: float | None = None,
         *,
         stdin: StdinSource | None = None,
+        rollout: Rollout | None = None,
+        observer: Observer | None = None,
         return_list: bool | None = None,
         **options: Any,
     ) -> list[HostOutput]:
         """Start a command on all hosts.
+
+        With ``rollout`` it returns when all commands have ended, or the rules have stopped it.
 
         :param command: what to run; it is quoted for the shell.
         :param sudo: run it with sudo.
@@ -82,6 +80,10 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
         :param stdin: sent to each command's standard input, which is then closed. A file or an
             iterable is read once, as fast as the fastest host takes it; what others have not
             had yet is in temporary files.
+        :param rollout: how many hosts at a time, and when to stop. A command has failed too when
+            it ends with another exit code than 0. The error of a host that is not tried is
+            ``NotTriedError``.
+        :param observer: is told what happens on each host.
         :param return_list: of 1.10; output is always a list.
         :param options: ``env``, ``sudo_password``, ``pty_size``, ``term``, ``encoding_errors``,
             ``on_line``, ``command_timeout`` and ``kill_after`` of
@@ -91,6 +93,7 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
         :raises PSSHError: the first host's error, with ``stop_on_errors``.
         """
         _check_return_list(return_list)
+        check_rules(rollout, observer)
         self._check_host_config()
         self._follow_changes()
         commands = commands_for_hosts(command, len(self._hosts), host_args)
@@ -109,67 +112,16 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
             )
             for text, source in zip(commands, inputs, strict=True)
         ]
-        cmds: list[CommandStart] = []
-        self.cmds, self._output = cmds, None
-        for index, request in enumerate(requests):
-            self._slots.acquire()
-            cmds.append(CommandStart())
-            gevent.spawn_raw(self._run_on_host, cmds[-1], index, request)
-        gevent.joinall(cmds)
-        outputs = self._outputs_of(cmds)
-        if self.cmds is cmds:
-            self._output = outputs
+        cmds = (
+            self._run_at_once(requests, observer)
+            if rollout is None
+            else self._run_by_rules(requests, rollout, observer)
+        )
         if stop_on_errors:
             for cmd in cmds:
                 if cmd.exception is not None:
                     raise cmd.exception
-        return outputs
-
-    def _run_on_host(self, start: CommandStart, index: int, request: CommandRequest) -> None:
-        try:
-            output, running = self._client_of(index).start_command(request)
-        except BaseException as ex:
-            # Whatever it is, somebody waits for the start.
-            start.set_exception(ex)
-            if not isinstance(ex, Exception):
-                raise
-            return
-        finally:
-            self._slots.release()
-        start.set(output)
-        running.run()
-
-    def _outputs_of(self, cmds: Sequence[CommandStart]) -> list[HostOutput]:
-        """Return an output for each host; one with the error where nothing was started."""
-        outputs = []
-        for index, cmd in enumerate(cmds):
-            if cmd.exception is None:
-                outputs.append(cmd.value)
-                continue
-            outputs.append(
-                HostOutput(
-                    self._hosts[index],
-                    alias=self._config_of(index).alias,
-                    client=self._clients[index],
-                    exception=cmd.exception,
-                )
-            )
-        return outputs
-
-    def get_last_output(
-        self, cmds: Sequence[CommandStart] | None = None
-    ) -> list[HostOutput] | None:
-        """Return the output of the last commands, ``None`` before the first.
-
-        :param cmds: other commands: a list that :attr:`cmds` was.
-        """
-        if cmds is None:
-            if self.cmds is not None and self._output is None:
-                gevent.joinall(self.cmds)
-                self._output = self._outputs_of(self.cmds)
-            return self._output
-        gevent.joinall(cmds)
-        return self._outputs_of(cmds)
+        return self._outputs(cmds)
 
     # Waiting
 
@@ -193,7 +145,8 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
         outputs = self._given(output)
         if not outputs:
             return
-        waiting.join(outputs, consume_output, timeout)
+        with self._ended_by_interrupt(outputs):
+            waiting.join(outputs, consume_output, timeout)
 
     def finished(self, output: Outputs = None) -> bool:
         """Whether commands have finished, without waiting.
@@ -211,7 +164,8 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
         :param timeout: seconds for all of them together.
         :raises Timeout: when it takes longer, with ``finished`` and ``unfinished``.
         """
-        return waiting.as_completed(self._given(output), timeout)
+        outputs = self._given(output)
+        return self._iterate(outputs, waiting.as_completed(outputs, timeout))
 
     def stream_output(self, output: Outputs = None) -> Iterator[tuple[HostOutput, str, Line]]:
         """Iterate over the lines of all hosts as they come.
@@ -222,7 +176,8 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelFileAccess):
         :returns: output, ``"stdout"`` or ``"stderr"``, and line. A host whose output was cut
             off ends here without an exception: look at :attr:`HostOutput.exception`.
         """
-        return stream_lines(self._given(output))
+        outputs = self._given(output)
+        return self._iterate(outputs, stream_lines(outputs))
 
     def reset_output_generators(
         self, host_out: HostOutput, *_args: Any, **_kwargs: Any

@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pssh.clients.base.files.options import Progress
 from pssh.clients.base.parallel_hosts import HostGroup
+from pssh.clients.base.parallel_run import Watch, check_rules
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
 from pssh.exceptions import HostArgumentError
+from pssh.fleet import HostResult, Observer, Rollout
 
 CopyArgs = Sequence[Mapping[str, Any]]
 
@@ -30,6 +33,9 @@ class ParallelFileAccess(HostGroup):
         remote_file: str,
         recurse: bool = False,
         copy_args: CopyArgs | None = None,
+        *,
+        rollout: Rollout | None = None,
+        observer: Observer | None = None,
         **options: Any,
     ) -> list[Task]:
         """Copy a local file, or what is in a directory, to all hosts over SFTP.
@@ -43,12 +49,14 @@ class ParallelFileAccess(HostGroup):
         :param options: ``preserve_times``, ``atomic``, ``resume``, ``progress`` and
             ``limit_rate`` (bytes per second, for each host) of
             :meth:`BaseSSHClient.copy_file`.
+        :param rollout: how many hosts at a time, and when to stop. The greenlet of a host that
+            is not tried ends with ``NotTriedError``.
+        :param observer: is told what happens on each host.
         :returns: a greenlet for each host, in the order of the hosts.
         :raises HostArgumentError: when there are not as many ``copy_args`` as hosts.
         """
-        return self._send(
-            self._CLIENT.copy_file, local_file, remote_file, recurse, copy_args, options
-        )
+        names = self._sent_names(local_file, remote_file, copy_args)
+        return self._copy_all(self._CLIENT.copy_file, names, recurse, options, rollout, observer)
 
     def scp_send(
         self,
@@ -56,6 +64,9 @@ class ParallelFileAccess(HostGroup):
         remote_file: str,
         recurse: bool = False,
         copy_args: CopyArgs | None = None,
+        *,
+        rollout: Rollout | None = None,
+        observer: Observer | None = None,
         **options: Any,
     ) -> list[Task]:
         """Copy a local file, or what is in a directory, to all hosts over SCP.
@@ -65,9 +76,8 @@ class ParallelFileAccess(HostGroup):
         :returns: a greenlet for each host, in the order of the hosts.
         :raises HostArgumentError: when there are not as many ``copy_args`` as hosts.
         """
-        return self._send(
-            self._CLIENT.scp_send, local_file, remote_file, recurse, copy_args, options
-        )
+        names = self._sent_names(local_file, remote_file, copy_args)
+        return self._copy_all(self._CLIENT.scp_send, names, recurse, options, rollout, observer)
 
     def copy_remote_file(
         self,
@@ -77,6 +87,9 @@ class ParallelFileAccess(HostGroup):
         suffix_separator: str = "_",
         copy_args: CopyArgs | None = None,
         encoding: str = "utf-8",
+        *,
+        rollout: Rollout | None = None,
+        observer: Observer | None = None,
         **options: Any,
     ) -> list[Task]:
         """Copy a file, or what is in a directory, from all hosts over SFTP.
@@ -93,13 +106,17 @@ class ParallelFileAccess(HostGroup):
         :param options: ``preserve_times``, ``atomic``, ``resume``, ``progress`` and
             ``limit_rate`` (bytes per second, for each host) of
             :meth:`BaseSSHClient.copy_remote_file`.
+        :param rollout: as for :meth:`copy_file`.
+        :param observer: likewise.
         :returns: a greenlet for each host, in the order of the hosts.
         :raises HostArgumentError: when there are not as many ``copy_args`` as hosts, or two
             hosts' copies would have the same name.
         """
         names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args)
         options["encoding"] = encoding
-        return self._receive(self._CLIENT.copy_remote_file, names, recurse, options)
+        return self._copy_all(
+            self._CLIENT.copy_remote_file, names, recurse, options, rollout, observer
+        )
 
     def scp_recv(
         self,
@@ -108,6 +125,9 @@ class ParallelFileAccess(HostGroup):
         recurse: bool = False,
         copy_args: CopyArgs | None = None,
         suffix_separator: str = "_",
+        *,
+        rollout: Rollout | None = None,
+        observer: Observer | None = None,
         **options: Any,
     ) -> list[Task]:
         """Copy a file, or what is in a directory, from all hosts over SCP.
@@ -119,65 +139,28 @@ class ParallelFileAccess(HostGroup):
             hosts' copies would have the same name.
         """
         names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args)
-        return self._receive(self._CLIENT.scp_recv, names, recurse, options)
-
-    def _send(
-        self,
-        copy: _Copy,
-        local_file: str | os.PathLike[str],
-        remote_file: str,
-        recurse: bool,
-        copy_args: CopyArgs | None,
-        options: Mapping[str, Any],
-    ) -> list[Task]:
-        names = self._formatted(os.fspath(local_file), remote_file, copy_args)
-        return self._copy_all(copy, names, recurse, options)
-
-    def _receive(
-        self,
-        copy: _Copy,
-        names: Sequence[tuple[str, str]],
-        recurse: bool,
-        options: Mapping[str, Any],
-    ) -> list[Task]:
-        taken: set[str] = set()
-        for _, local in names:
-            if local in taken:
-                raise HostArgumentError(
-                    "The files of two hosts would both be written to %s: give the hosts "
-                    "different names with alias, or use copy_args",
-                    local,
-                )
-            taken.add(local)
-        return self._copy_all(copy, names, recurse, options)
+        return self._copy_all(self._CLIENT.scp_recv, names, recurse, options, rollout, observer)
 
     def _copy_all(
         self,
         copy: _Copy,
         names: Sequence[tuple[str, str]],
         recurse: bool,
-        options: Mapping[str, Any],
+        options: dict[str, Any],
+        rollout: Rollout | None,
+        observer: Observer | None,
     ) -> list[Task]:
-        tasks = []
-        for index, (source, target) in enumerate(names):
-            task = Task(
-                self._copy_one, copy, self._client_of(index), source, target, recurse, options
-            )
-            task.start()
-            tasks.append(task)
-        return tasks
+        progress: Progress | None = options.pop("progress", None)
+        check_rules(rollout, observer)
+        watch = self._watch(observer)
 
-    def _copy_one(
-        self,
-        copy: _Copy,
-        client: BaseSSHClient,
-        source: str,
-        target: str,
-        recurse: bool,
-        options: Mapping[str, Any],
-    ) -> None:
-        with self._slots:
-            copy(client, source, target, recurse, **options)
+        def work(client: BaseSSHClient, host: HostResult) -> bool:
+            source, target = names[host.index]
+            told = _counting(watch, host, progress) if watch.observed else progress
+            copy(client, source, target, recurse, progress=told, **options)
+            return True
+
+        return self._run_in_background(work, rollout, watch)
 
     def _fetched_names(
         self,
@@ -187,12 +170,18 @@ class ParallelFileAccess(HostGroup):
         copy_args: CopyArgs | None,
     ) -> list[tuple[str, str]]:
         names = self._formatted(remote_file, os.fspath(local_file), copy_args)
-        if copy_args is not None:
-            return names
-        return [
-            (remote, f"{local}{separator}{self._config_of(index).alias or self._hosts[index]}")
-            for index, (remote, local) in enumerate(names)
-        ]
+        if copy_args is None:
+            names = [
+                (remote, f"{local}{separator}{self._alias_of(index) or self._hosts[index]}")
+                for index, (remote, local) in enumerate(names)
+            ]
+        _check_distinct([local for _, local in names])
+        return names
+
+    def _sent_names(
+        self, local_file: str | os.PathLike[str], remote_file: str, copy_args: CopyArgs | None
+    ) -> list[tuple[str, str]]:
+        return self._formatted(os.fspath(local_file), remote_file, copy_args)
 
     def _formatted(
         self, first: str, second: str, copy_args: CopyArgs | None
@@ -210,3 +199,33 @@ class ParallelFileAccess(HostGroup):
                 hosts,
             )
         return [(first % arguments, second % arguments) for arguments in copy_args]
+
+
+def _check_distinct(paths: Sequence[str]) -> None:
+    taken: set[str] = set()
+    for path in paths:
+        if path in taken:
+            raise HostArgumentError(
+                "The files of two hosts would both be written to %s: give the hosts "
+                "different names with alias, or use copy_args",
+                path,
+            )
+        taken.add(path)
+
+
+def _counting(watch: Watch, host: HostResult, progress: Progress | None) -> Progress:
+    """Have the bytes of all files counted, and pass each call on."""
+    done_before: dict[str, int] = {}
+
+    def told(name: str, path: str, done: int, total: int) -> None:
+        # The first call is about what was there before, which a copy that is resumed keeps.
+        count = done - done_before.get(path, done)
+        done_before[path] = done
+        if done >= total:
+            del done_before[path]
+        if count > 0:
+            watch.copied(host, count)
+        if progress is not None:
+            progress(name, path, done, total)
+
+    return told

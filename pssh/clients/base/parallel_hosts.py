@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from gevent.lock import BoundedSemaphore
 
 from pssh import config as configuration
+from pssh.clients.base.closing import Closing
 from pssh.clients.base.host import signature
+from pssh.clients.base.parallel_run import (
+    FleetRun,
+    Watch,
+    Work,
+    check_rules,
+    not_tried,
+    results_for,
+)
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
 from pssh.config import HostConfig
 from pssh.constants import DEFAULT_POOL_SIZE
 from pssh.exceptions import HostConfigError
+from pssh.fleet import FleetResult, HostResult, Observer, Rollout
 
-_Self = TypeVar("_Self", bound="HostGroup")
 
-
-class HostGroup:
+class HostGroup(Closing):
     """Keeps the hosts, their settings and their connections.
 
     :param hosts: see :class:`pssh.clients.base.parallel.BaseParallelSSHClient`.
@@ -49,6 +56,9 @@ class HostGroup:
         for index in range(len(self._hosts) if self.host_config else 1):
             self._resources.check_credentials(self._config_of(index))
         self._clients: list[BaseSSHClient | None] = [None] * len(self._hosts)
+        #: What goes on in the background, or by rules.
+        self._runs: set[FleetRun] = set()
+        self._result: FleetResult | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -122,14 +132,20 @@ class HostGroup:
                 client.close()
                 clients[index] = None
 
-    def connect_auth(self) -> list[Task]:
+    def connect_auth(
+        self, *, rollout: Rollout | None = None, observer: Observer | None = None
+    ) -> list[Task]:
         """Connect to all hosts and authenticate.
 
-        :returns: a greenlet for each host, in the order of the hosts; join them.
+        :param rollout: how many hosts at a time, and when to stop.
+        :param observer: is told what happens on each host.
+        :returns: a greenlet for each host, in the order of the hosts, at once; join them. That
+            of a host that is not tried ends with ``NotTriedError``.
         """
         self._check_host_config()
         self._follow_changes()
-        return [self._spawn(self._client_of(index).connect) for index in range(len(self._hosts))]
+        check_rules(rollout, observer)
+        return self._run_in_background(lambda client, host: True, rollout, self._watch(observer))
 
     def _spawn(self, function: Callable[..., Any], *args: Any) -> Task:
         """Start work on a host, when work on fewer than ``pool_size`` hosts goes on."""
@@ -139,22 +155,73 @@ class HostGroup:
         task.start()
         return task
 
+    # Runs
+
+    @property
+    def last_result(self) -> FleetResult | None:
+        """What has become of each host in the last call of ``run_command``, ``connect_auth`` or
+        one of the functions that copy; ``None`` before the first.
+        """
+        return self._result
+
+    def _run_in_background(self, work: Work, rollout: Rollout | None, watch: Watch) -> list[Task]:
+        return list(self._new_run(work, rollout or Rollout(), watch).run_in_background())
+
+    def _watch(self, observer: Observer | None) -> Watch:
+        """Keep from now on what becomes of each host."""
+        self._result = results_for(self._hosts, self._alias_of)
+        return Watch(self._result, observer)
+
+    def _new_run(
+        self,
+        work: Work,
+        rules: Rollout,
+        watch: Watch,
+        on_end: Callable[[HostResult], None] = lambda _: None,
+    ) -> FleetRun:
+        names = list(self._hosts)
+        run = FleetRun(
+            watch,
+            lambda index: self._client_in_run(index, names),
+            work,
+            rules,
+            self._slots,
+            self.pool_size,
+            self._is_connected,
+            on_end,
+        )
+        self._runs.add(run)
+        run.over.rawlink(lambda _: self._runs.discard(run))
+        return run
+
+    def _client_in_run(self, index: int, names: Sequence[str]) -> BaseSSHClient:
+        """Return a host's client, when it has its turn long after the run began."""
+        if index >= len(self._hosts) or self._hosts[index] != names[index]:
+            raise not_tried(names[index], "the client has other hosts now")
+        return self._client_of(index)
+
+    def _is_connected(self, index: int) -> bool:
+        client = self._clients[index] if index < len(self._clients) else None
+        return client is not None and client.connected
+
+    def _alias_of(self, index: int) -> str | None:
+        own = self.host_config[index].alias if self.host_config is not None else None
+        return own or self._config.alias
+
     def close(self) -> None:
-        """Close all connections. Commands that run lose them; a new command connects again."""
+        """Close all connections. Commands that run lose them; a new command connects again.
+
+        Hosts of a run that have not had their turn are not tried.
+        """
+        for run in list(self._runs):
+            run.stop("the client was closed")
         for client in self._clients:
             if client is not None:
                 client.close()
 
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _interrupt(self) -> None:
+        for run in list(self._runs):
+            run.interrupt()
 
 
 def _host_list(hosts: Iterable[str]) -> list[str]:

@@ -68,7 +68,11 @@ class CommandStart(AsyncResult):  # type: ignore[misc]
 
     It can be waited for like a greenlet. The greenlet that started the command has gone on
     to read it.
+
+    :ivar unreachable: whether it was not started for want of a connection.
     """
+
+    unreachable = False
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the command has been started, or has failed to.

@@ -1,0 +1,256 @@
+"""Commands on many hosts: at once or by rules, until they end or are ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import gevent
+
+from pssh.clients.base.command import Command
+from pssh.clients.base.command_request import CommandRequest
+from pssh.clients.base.ending import end_commands, interrupted
+from pssh.clients.base.parallel_files import ParallelFileAccess
+from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried, results_for
+from pssh.clients.base.single import BaseSSHClient
+from pssh.clients.base.task import CommandStart
+from pssh.clients.base.waiting import raise_error_of_on_line
+from pssh.exceptions import InvalidAPIUseError, NotTriedError
+from pssh.fleet import FleetResult, HostResult, HostState, Observer, Rollout
+from pssh.output import HostOutput
+
+_Item = TypeVar("_Item")
+
+
+class ParallelCommands(ParallelFileAccess):
+    """The part of a parallel client that has commands run.
+
+    :param hosts: see :class:`pssh.clients.base.parallel.BaseParallelSSHClient`.
+    :param settings: likewise.
+    """
+
+    def __init__(self, hosts: Iterable[str], *args: Any, **settings: Any) -> None:
+        super().__init__(hosts, *args, **settings)
+        self._output: list[HostOutput] | None = None
+        self.cmds: list[CommandStart] | None = None
+
+    def _run_at_once(
+        self, requests: Sequence[CommandRequest], observer: Observer | None
+    ) -> list[CommandStart]:
+        """Start all commands, and return while they run."""
+        watch = self._watch(observer) if observer is not None else None
+        cmds: list[CommandStart] = []
+        self.cmds, self._output = cmds, None
+        self._result = watch.result if watch is not None else None
+        try:
+            for index, request in enumerate(requests):
+                self._slots.acquire()
+                cmds.append(CommandStart())
+                gevent.spawn_raw(self._run_on_host, cmds[-1], index, request, watch)
+            gevent.joinall(cmds)
+        except KeyboardInterrupt:
+            self._interrupt_starts(cmds, watch)
+            raise
+        return cmds
+
+    def _run_on_host(
+        self, start: CommandStart, index: int, request: CommandRequest, watch: Watch | None
+    ) -> None:
+        host = watch.result[index] if watch is not None else None
+        try:
+            if start.ready():
+                return
+            if watch is not None and host is not None:
+                watch.change(host, HostState.CONNECTING)
+            output, running = self._client_of(index).start_command(request)
+        except BaseException as ex:
+            # Whatever it is, somebody waits for the start.
+            self._fail_to_start(start, index, ex, watch)
+            if not isinstance(ex, Exception):
+                raise
+            return
+        finally:
+            self._slots.release()
+        if not start.ready():
+            start.set(output)
+        if watch is None or host is None:
+            running.run()
+            return
+        host.output = output
+        watch.change(host, HostState.RUNNING)
+        _run_to_the_end(running)
+        host.exception = output.exception
+        watch.change(host, state_of(start))
+
+    def _fail_to_start(
+        self, start: CommandStart, index: int, error: BaseException, watch: Watch | None
+    ) -> None:
+        if start.ready():
+            return
+        client = self._clients[index] if index < len(self._clients) else None
+        start.unreachable = client is None or client.session is None
+        start.set_exception(error)
+        if watch is not None:
+            host = watch.result[index]
+            host.exception = error
+            watch.change(host, state_of(start))
+
+    def _interrupt_starts(self, cmds: list[CommandStart], watch: Watch | None) -> None:
+        """Start no more commands, and end those that run or are being started, after Ctrl-C."""
+        for host in self._hosts[len(cmds) :]:
+            cmds.append(CommandStart())
+            self._fail_to_start(cmds[-1], len(cmds) - 1, not_tried(host, INTERRUPTED), watch)
+        for index, cmd in enumerate(cmds):
+            client = self._clients[index]
+            if not cmd.ready():
+                port = client.port if client is not None else None
+                self._fail_to_start(cmd, index, interrupted(self._hosts[index], port), watch)
+                if client is not None:
+                    client.close()
+        end_commands(self._outputs(cmds))
+
+    def _run_by_rules(
+        self, requests: Sequence[CommandRequest], rules: Rollout, observer: Observer | None
+    ) -> list[CommandStart]:
+        """Run commands as the rules allow, and return when all have ended."""
+        cmds = [CommandStart() for _ in requests]
+
+        def work(client: BaseSSHClient, host: HostResult) -> bool:
+            host.output, running = client.start_command(requests[host.index])
+            cmds[host.index].set(host.output)
+            _run_to_the_end(running)
+            host.exception = host.output.exception
+            return state_of(cmds[host.index]) is HostState.OK
+
+        def on_end(host: HostResult) -> None:
+            if not cmds[host.index].ready():
+                cmds[host.index].unreachable = host.state is HostState.UNREACHABLE
+                cmds[host.index].set_exception(host.exception)
+
+        if not any(request.on_line for request in requests):
+            self._check_buffers()
+        watch = self._watch(observer)
+        self.cmds, self._output = cmds, None
+        self._new_run(work, rules, watch, on_end).run()
+        for host in watch.result:
+            if host.output is not None:
+                raise_error_of_on_line(host.output)
+        return cmds
+
+    def _check_buffers(self) -> None:
+        """Nobody reads before all commands have ended: none of them may wait for that."""
+        default = self._complete_config.buffer_overflow
+        overflows = {config.buffer_overflow or default for config in self.host_config or ()}
+        if "block" in (overflows or {default}):
+            raise InvalidAPIUseError(
+                "With rollout, run_command returns when the commands have ended, and one that "
+                'prints much does not end with buffer_overflow="block" before it is read'
+            )
+
+    @property
+    def last_result(self) -> FleetResult | None:
+        """What has become of each host in the last call of ``run_command``, ``connect_auth`` or
+        one of the functions that copy; ``None`` before the first.
+
+        Without rules or an observer, how far commands have come is what it was when this was
+        asked for.
+        """
+        if self._result is None and self.cmds is not None:
+            return self._result_of(self.cmds)
+        return self._result
+
+    def _result_of(self, cmds: Sequence[CommandStart]) -> FleetResult:
+        result = results_for(self._hosts[: len(cmds)], self._alias_of)
+        for host, cmd in zip(result, cmds, strict=True):
+            host.state = state_of(cmd)
+            host.exception = cmd.exception
+            if cmd.successful():
+                host.output = cmd.value
+                host.exception = cmd.value.exception
+            if isinstance(cmd.exception, NotTriedError):
+                result.stopped = cmd.exception.reason
+        return result
+
+    def _interrupt(self) -> None:
+        super()._interrupt()
+        if self._output is not None:
+            end_commands(self._output)
+
+    def _outputs_of(self, cmds: Sequence[CommandStart]) -> list[HostOutput]:
+        """Return an output for each host; one with the error where nothing was started."""
+        outputs = []
+        for index, cmd in enumerate(cmds):
+            if cmd.exception is None:
+                outputs.append(cmd.value)
+                continue
+            outputs.append(
+                HostOutput(
+                    self._hosts[index],
+                    alias=self._config_of(index).alias,
+                    client=self._clients[index],
+                    exception=cmd.exception,
+                )
+            )
+        return outputs
+
+    def _outputs(self, cmds: Sequence[CommandStart]) -> list[HostOutput]:
+        """Return the outputs of commands that were started, or not, as the others."""
+        if self.cmds is not cmds:
+            # Another greenlet has had others run meanwhile.
+            return self._outputs_of(cmds)
+        return self.get_last_output() or []
+
+    def get_last_output(
+        self, cmds: Sequence[CommandStart] | None = None
+    ) -> list[HostOutput] | None:
+        """Return the output of the last commands, ``None`` before the first.
+
+        :param cmds: other commands: a list that :attr:`cmds` was.
+        """
+        if cmds is None:
+            if self.cmds is not None and self._output is None:
+                gevent.joinall(self.cmds)
+                self._output = self._outputs_of(self.cmds)
+            return self._output
+        gevent.joinall(cmds)
+        return self._outputs_of(cmds)
+
+    @contextlib.contextmanager
+    def _ended_by_interrupt(self, outputs: Sequence[HostOutput]) -> Iterator[None]:
+        """Ctrl-C while somebody waits for commands ends them."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            end_commands(outputs)
+            raise
+
+    def _iterate(self, outputs: Sequence[HostOutput], items: Iterator[_Item]) -> Iterator[_Item]:
+        with self._ended_by_interrupt(outputs):
+            yield from items
+
+
+def _run_to_the_end(command: Command) -> None:
+    """Read a command until it has ended, and whoever follows it has had its last line."""
+    command.run()
+    # Not in any case: that would be a switch, and whoever waits for it would go on first.
+    if not command.finished:
+        command.wait()
+
+
+def state_of(start: CommandStart) -> HostState:
+    """Return how far a command has come.
+
+    :param start: its start.
+    """
+    if not start.ready():
+        return HostState.CONNECTING
+    if start.exception is not None:
+        if isinstance(start.exception, NotTriedError):
+            return HostState.NOT_TRIED
+        return HostState.UNREACHABLE if start.unreachable else HostState.FAILED
+    output: HostOutput = start.value
+    if not output.finished:
+        return HostState.RUNNING
+    well = output.exit_code == 0 and output.exception is None
+    return HostState.OK if well else HostState.FAILED
