@@ -18,11 +18,15 @@ import pytest
 from pssh.clients.base.files.client import SFTPClient
 from pssh.clients.base.single import BaseSSHClient
 from tests.conftest import missing
+from tests.contract.conftest import Connect, Library, SettingsFor
 from tests.contract.outputs import eventually
-from tests.contract.test_sftp_client import eventually_closed
 from tests.servers.account import Account
+from tests.servers.dropbear import DropbearServer
 from tests.servers.faulty_sftp import FaultySFTPServer
+from tests.servers.openssh import OpenSSHServer
 from tests.servers.process import MissingProgramError
+from tests.servers.process_tree import process_tree
+from tests.servers.server import Server
 
 KILOBYTE = 1024
 MEGABYTE = 1024 * 1024
@@ -46,6 +50,7 @@ NAMES = [
 ]
 
 Step = Callable[[int], object]
+Connected = Callable[[Server], BaseSSHClient]
 
 
 def content(size: int) -> bytes:
@@ -167,12 +172,27 @@ class Way:
 
 def open_here(folder: Path) -> list[str]:
     """What this process has open of a folder and below."""
+    return _open_in("self", folder)
+
+
+def eventually_closed(folder: Path) -> None:
+    """Wait until the servers, which this process has started, have nothing open in a folder."""
+    servers = process_tree([os.getpid()])[1:]
+    eventually(
+        lambda: not any(_open_in(str(pid), folder) for pid in servers),
+        f"the server to close everything in {folder}",
+        timeout=5,
+    )
+
+
+def _open_in(process: str, folder: Path) -> list[str]:
     found = []
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            link = os.readlink(f"/proc/self/fd/{descriptor}")
-            if link == str(folder) or link.startswith(f"{folder}/"):
-                found.append(link)
+    with contextlib.suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                link = os.readlink(f"/proc/{process}/fd/{descriptor}")
+                if link == str(folder) or link.startswith(f"{folder}/"):
+                    found.append(link)
     return found
 
 
@@ -186,6 +206,45 @@ def way(
     if request.param == "put":
         return Way(True, local, remote_folder, account)
     return Way(False, remote_folder, local, account)
+
+
+@pytest.fixture(scope="session")
+def kept_clients(library: Library) -> Iterator[dict[int, BaseSSHClient]]:
+    """The clients of :func:`connected`: port -> client."""
+    clients: dict[int, BaseSSHClient] = {}
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
+@pytest.fixture
+def connected(
+    connect: Connect,
+    library: Library,
+    settings_for: SettingsFor,
+    kept_clients: dict[int, BaseSSHClient],
+) -> Connected:
+    """A function from a server to a client that is connected to it, since an earlier test perhaps.
+
+    It is for tests that leave the connection as it was, which is most of them: each copy, or
+    each test, has an SFTP session of its own.
+    """
+
+    def find(server: Server) -> BaseSSHClient:
+        if isinstance(server, DropbearServer):
+            # What Dropbear makes of many sessions one after another is a test of its own.
+            return connect(server)
+        if server.port not in kept_clients:
+            kept_clients[server.port] = library.SSHClient(server.host, **settings_for(server))
+        return kept_clients[server.port]
+
+    return find
+
+
+@pytest.fixture
+def client(connected: Connected, sshd: OpenSSHServer) -> BaseSSHClient:
+    """A client that is connected to ``sshd``."""
+    return connected(sshd)
 
 
 @pytest.fixture(scope="session")

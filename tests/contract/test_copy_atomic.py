@@ -13,6 +13,7 @@ from tests.contract import copies
 from tests.contract.conftest import SERVERS, Connect
 from tests.contract.copies import (
     MEGABYTE,
+    Connected,
     Recorder,
     StopError,
     Way,
@@ -26,7 +27,9 @@ from tests.servers.cut_proxy import CutProxy
 from tests.servers.faulty_sftp import Fault, FaultySFTPServer
 from tests.servers.server import Server
 
-faulty, way = copies.faulty, copies.way
+connected, client, way = copies.connected, copies.client, copies.way
+kept_clients = copies.kept_clients
+faulty = copies.faulty
 
 SIZE = 5 * MEGABYTE
 
@@ -41,13 +44,13 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
-def test_a_new_file(connect: Connect, server: Server, way: Way) -> None:
+def test_a_new_file(connected: Connected, server: Server, way: Way) -> None:
     way.write("original", content(SIZE), 0o640)
     os.utime(way.source / "original", (1_000_000_000, 1_234_567_890))
     there: list[bool] = []
     progress = Recorder(lambda done: there.append((way.target / "a/copy").exists()))
     way.copy(
-        connect(server), "original", "a/copy", atomic=True, preserve_times=True, progress=progress
+        connected(server), "original", "a/copy", atomic=True, preserve_times=True, progress=progress
     )
     # What is done last is the renaming.
     assert not any(there)
@@ -57,7 +60,7 @@ def test_a_new_file(connect: Connect, server: Server, way: Way) -> None:
     assert os.listdir(way.target / "a") == ["copy"]
 
 
-def test_an_old_file_stays_until_then(connect: Connect, server: Server, way: Way) -> None:
+def test_an_old_file_stays_until_then(connected: Connected, server: Server, way: Way) -> None:
     way.write("original", content(SIZE))
     old = way.write_target("copy")
     found: set[bytes] = set()
@@ -67,7 +70,7 @@ def test_an_old_file_stays_until_then(connect: Connect, server: Server, way: Way
         found.add(old.read_bytes())
         others.add(len(os.listdir(way.target)))
 
-    way.copy(connect(server), "original", "copy", atomic=True, progress=Recorder(look))
+    way.copy(connected(server), "original", "copy", atomic=True, progress=Recorder(look))
     assert found == {b"old content"}
     assert others == {2}
     assert old.read_bytes() == content(SIZE)
@@ -146,23 +149,23 @@ def test_in_the_directory_where_the_session_begins(
 
 
 def test_a_new_file_without_posix_rename(
-    connect: Connect, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
 ) -> None:
     faulty.plan(NO_POSIX_RENAME)
     (tmp_path / "original").write_bytes(content(SIZE))
-    connect(faulty).copy_file(tmp_path / "original", f"{remote_folder}/copy", atomic=True)
+    connected(faulty).copy_file(tmp_path / "original", f"{remote_folder}/copy", atomic=True)
     assert (remote_folder / "copy").read_bytes() == content(SIZE)
     assert os.listdir(remote_folder) == ["copy"]
 
 
 def test_an_old_file_without_posix_rename(
-    connect: Connect, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
 ) -> None:
     faulty.plan(NO_POSIX_RENAME)
     (tmp_path / "original").write_bytes(content(SIZE))
     old = remote_folder / "copy"
     old.write_bytes(b"old content")
-    client = connect(faulty)
+    client = connected(faulty)
     with client.open_sftp() as sftp:
         with pytest.raises(SFTPFailureError, match="rename") as caught:
             client.copy_file(tmp_path / "original", str(old), sftp=sftp, atomic=True)

@@ -22,7 +22,9 @@ from tests.contract.copies import (
     LARGE_REQUEST,
     MEGABYTE,
     NAMES,
+    Connected,
     Recorder,
+    StopError,
     Way,
     content,
     impatient,
@@ -30,6 +32,7 @@ from tests.contract.copies import (
     mode_of,
     need_root,
     once_at,
+    stop_at,
 )
 from tests.servers.account import Account
 from tests.servers.faulty_sftp import Fault, FaultySFTPServer, sftp_server
@@ -37,7 +40,9 @@ from tests.servers.openssh import OpenSSHServer
 from tests.servers.process import MissingProgramError
 from tests.servers.server import Server
 
-faulty, way = copies.faulty, copies.way
+connected, client, way = copies.connected, copies.client, copies.way
+kept_clients = copies.kept_clients
+faulty = copies.faulty
 
 SIZES = [
     0,
@@ -81,8 +86,8 @@ def server(request: pytest.FixtureRequest) -> Server:
 # Content, modes, times and names
 
 
-def test_content(connect: Connect, server: Server, way: Way) -> None:
-    client = connect(server)
+def test_content(connected: Connected, server: Server, way: Way) -> None:
+    client = connected(server)
     with client.open_sftp() as sftp:
         for size in SIZES:
             way.write("original", content(size))
@@ -96,8 +101,8 @@ def test_content(connect: Connect, server: Server, way: Way) -> None:
         way.assert_nothing_is_open()
 
 
-def test_modes(connect: Connect, server: Server, way: Way) -> None:
-    client = connect(server)
+def test_modes(connected: Connected, server: Server, way: Way) -> None:
+    client = connected(server)
     with client.open_sftp() as sftp:
         for mode in MODES:
             way.write(f"{mode:o}", b"content", mode)
@@ -137,18 +142,18 @@ def test_nobody_else_may_read_it_before_it_has_its_mode(client: BaseSSHClient, w
     assert set(modes) == {0o600}
 
 
-def test_times(connect: Connect, server: Server, way: Way) -> None:
-    client = connect(server, timeout=5)
+def test_times(connected: Connected, server: Server, way: Way) -> None:
+    client = connected(server)
     path = way.write("original")
     os.utime(path, (1_000_000_000, 1_234_567_890))
-    way.copy(client, "original", "kept", preserve_times=True)
-    found = (way.target / "kept").stat()
-    assert (found.st_atime, found.st_mtime) == (1_000_000_000, 1_234_567_890)
-    before = int(time.time())
-    way.copy(client, "original", "new")
-    way.copy(client, "original", "kept")
-    for name in ("new", "kept"):
-        assert before <= (way.target / name).stat().st_mtime <= time.time() + 1
+    with client.open_sftp() as sftp:
+        way.copy(client, "original", "kept", sftp=sftp, preserve_times=True)
+        found = (way.target / "kept").stat()
+        assert (found.st_atime, found.st_mtime) == (1_000_000_000, 1_234_567_890)
+        before = int(time.time())
+        for name in ("new", "kept"):
+            way.copy(client, "original", name, sftp=sftp)
+            assert before <= (way.target / name).stat().st_mtime <= time.time() + 1
 
 
 @pytest.mark.parametrize("moment", [-5, 2**32 + 5])
@@ -184,8 +189,8 @@ def test_the_longest_name(client: BaseSSHClient, way: Way, options: dict[str, An
 # Where the copy goes to
 
 
-def test_missing_directories_and_any_name(connect: Connect, server: Server, way: Way) -> None:
-    client = connect(server)
+def test_missing_directories_and_any_name(connected: Connected, server: Server, way: Way) -> None:
+    client = connected(server)
     way.write("original")
     way.target_folder("there")
     with client.open_sftp() as sftp:
@@ -285,7 +290,7 @@ def test_files_that_are_made_up_when_they_are_read(client: BaseSSHClient, tmp_pa
 
 
 def test_files_without_a_size_that_come_in_small_pieces(
-    connect: Connect, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
 ) -> None:
     # Those that the system makes up may be long, and it gives no more than 4 KiB at once.
     (remote_folder / "original").write_bytes(content(MEGABYTE + 1))
@@ -295,7 +300,7 @@ def test_files_without_a_size_that_come_in_small_pieces(
         Fault("READ", "data", last=None, at_most=4096),
     )
     progress = Recorder()
-    client = connect(faulty)
+    client = connected(faulty)
     client.copy_remote_file(str(remote_folder / "original"), tmp_path / "copy", progress=progress)
     assert (tmp_path / "copy").read_bytes() == content(MEGABYTE + 1)
     assert progress.done == sorted(progress.done)
@@ -342,10 +347,54 @@ def test_one_session_for_several_copies(
         assert len(sftp.listdir(str(way.remote))) == (3 if way.is_put else 1)
 
 
-def test_with_the_functions_of_2x(
-    connect: Connect, server: Server, tmp_path: Path, remote_folder: Path
+def test_each_copy_gives_its_session_back(
+    connect: Connect, way: Way, sshd_with: StartServer
 ) -> None:
-    client = connect(server)
+    client = connect(sshd_with({"MaxSessions": "1"}))
+    way.write("original", content(MEGABYTE))
+    for number in range(3):
+        way.copy(client, "original", f"copy {number}")
+        with pytest.raises(StopError):
+            way.copy(client, "original", f"copy {number}", progress=stop_at(1))
+        with pytest.raises((SFTPIOError, FileNotFoundError)):
+            way.copy(client, "missing", "copy")
+    way.assert_nothing_is_open()
+
+
+def test_sessions_one_after_another(connect: Connect, server: Server, way: Way) -> None:
+    client = connect(server, timeout=5)
+    way.write("original")
+    # Dropbear 2022 may close a session that begins before the one before it has ended.
+    for number in range(10):
+        way.copy(client, "original", f"copy {number}")
+    assert len(os.listdir(way.target)) == 10
+
+
+def test_a_channel_that_is_closed_instead_of_an_answer(
+    connect: Connect, dropbear: Server, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect(dropbear, timeout=5)
+    assert client.session is not None
+    assert "dropbear" in client.session.server_version()
+    # Without the care that is taken of Dropbear it does so before long.
+    monkeypatch.setattr(type(client.session), "server_version", lambda _: "")
+    way.write("original")
+    refused: SFTPError | None = None
+    for number in range(20):
+        try:
+            way.copy(client, "original", f"copy {number}")
+        except SFTPError as ex:
+            refused = ex
+            break
+    if refused is not None:
+        assert "closed the channel instead of answering" in str(refused)
+        assert refused.host == client.host
+
+
+def test_with_the_functions_of_2x(
+    connected: Connected, server: Server, tmp_path: Path, remote_folder: Path
+) -> None:
+    client = connected(server)
     (tmp_path / "original").write_bytes(content(MEGABYTE))
     with client.open_sftp() as sftp:
         client.mkdir(sftp, str(remote_folder / "a/b"))

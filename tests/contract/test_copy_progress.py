@@ -25,7 +25,8 @@ from tests.contract.copies import (
     stop_at,
 )
 
-way = copies.way
+connected, client, way = copies.connected, copies.client, copies.way
+kept_clients = copies.kept_clients
 
 
 def remote_path(way: Way) -> str:
@@ -38,8 +39,9 @@ def remote_path(way: Way) -> str:
 
 @pytest.mark.parametrize("options", [{}, {"atomic": True}, {"resume": True}], ids=repr)
 def test_values(client: BaseSSHClient, way: Way, options: dict[str, Any]) -> None:
-    size = 5 * MEGABYTE + 1
-    way.write("original", content(size))
+    # No more than 8 MiB are on their way: twice at least there is something to tell in between.
+    size = 18 * MEGABYTE + 1
+    way.write("original", content(9 * MEGABYTE) * 2 + b"x")
     progress = Recorder()
     way.copy(client, "original", "copy", progress=progress, **options)
     assert {call[:2] for call in progress.calls} == {(client.host, remote_path(way))}

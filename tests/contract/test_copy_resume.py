@@ -16,6 +16,7 @@ from tests.contract.conftest import SERVERS, Connect
 from tests.contract.copies import (
     KILOBYTE,
     MEGABYTE,
+    Connected,
     Recorder,
     StopError,
     Way,
@@ -31,7 +32,9 @@ from tests.servers.cut_proxy import CutProxy
 from tests.servers.faulty_sftp import Fault, FaultySFTPServer
 from tests.servers.server import Server
 
-faulty, way = copies.faulty, copies.way
+connected, client, way = copies.connected, copies.client, copies.way
+kept_clients = copies.kept_clients
+faulty = copies.faulty
 
 SIZE = 5 * MEGABYTE
 
@@ -47,9 +50,9 @@ def server(request: pytest.FixtureRequest) -> Server:
 # What is there already
 
 
-def test_only_the_rest_is_copied(connect: Connect, server: Server, way: Way) -> None:
+def test_only_the_rest_is_copied(connected: Connected, server: Server, way: Way) -> None:
     way.write("original", content(SIZE), 0o640)
-    client = connect(server)
+    client = connected(server)
     with client.open_sftp() as sftp:
         for there in (1, 32 * KILOBYTE, MEGABYTE, MEGABYTE + 1, SIZE - 1, SIZE):
             # Other bytes than the original's: nobody looks at them.
@@ -77,12 +80,12 @@ def test_nothing_is_there(client: BaseSSHClient, way: Way) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, MEGABYTE])
 def test_more_is_there_than_in_the_original(
-    connect: Connect, server: Server, way: Way, size: int
+    connected: Connected, server: Server, way: Way, size: int
 ) -> None:
     way.write("original", content(size))
     way.write_target("copy", bytes(size + 1))
     progress = Recorder()
-    way.copy(connect(server), "original", "copy", resume=True, progress=progress)
+    way.copy(connected(server), "original", "copy", resume=True, progress=progress)
     assert (way.target / "copy").read_bytes() == content(size)
     assert progress.done[0] == 0
 
@@ -164,9 +167,9 @@ def test_only_the_rest_crosses_the_network(
 
 
 def test_after_a_server_that_stops_answering(
-    connect: Connect, faulty: FaultySFTPServer, way: Way
+    connected: Connected, faulty: FaultySFTPServer, way: Way
 ) -> None:
-    client = connect(faulty)
+    client = connected(faulty)
     way.write("original", content(SIZE))
     faulty.plan(Fault("WRITE" if way.is_put else "READ", "ignore", 9, None))
     with impatient(client) as sftp, pytest.raises(Timeout):
@@ -205,13 +208,13 @@ def test_after_a_killed_greenlet(client: BaseSSHClient, way: Way) -> None:
     ],
 )
 def test_a_gap_is_no_part_of_a_copy_from_the_server(
-    connect: Connect,
+    connected: Connected,
     faulty: FaultySFTPServer,
     tmp_path: Path,
     remote_folder: Path,
     faults: list[Fault],
 ) -> None:
-    client = connect(faulty)
+    client = connected(faulty)
     (remote_folder / "original").write_bytes(content(SIZE))
     faulty.plan(*faults)
     with impatient(client, 0.5) as sftp, pytest.raises((SFTPError, Timeout)):
@@ -224,9 +227,9 @@ def test_a_gap_is_no_part_of_a_copy_from_the_server(
 
 
 def test_a_gap_is_no_part_of_a_copy_to_the_server(
-    connect: Connect, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
 ) -> None:
-    client = connect(faulty)
+    client = connected(faulty)
     (tmp_path / "original").write_bytes(content(SIZE))
     faulty.plan(Fault("WRITE", "refuse", 6, message="a bad sector"))
     with pytest.raises(SFTPError, match="a bad sector"):

@@ -361,6 +361,9 @@ _ASK_AGAIN_MAX = 20
 
 def _open_session(connection: Connection) -> Channel:
     """Open a session channel, if need be after those that are about to end have ended."""
+    if connection.ending and "dropbear" in connection.session.server_version().lower():
+        # Dropbear (2022.83 for one) may close a session that begins while one ends.
+        gevent.joinall(list(connection.ending))
     for _ in range(_ASK_AGAIN_MAX):
         try:
             return connection.open_session()

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
 
+from pssh.exceptions import SessionError
+
 if TYPE_CHECKING:
     import socket
 
@@ -125,6 +127,9 @@ class Signer(Protocol):
 class Channel(ABC):
     """A channel of a session (RFC 4254 section 5).
 
+    A request fails when the server refuses it, and also when it closes the channel and leaves
+    the request without an answer.
+
     :ivar owner: weakly, what runs on the channel; ``None`` while nothing does.
     """
 
@@ -219,6 +224,17 @@ class Channel(ABC):
         """Give back what the library holds. Nothing else may be called afterwards."""
 
 
+def unanswered(host: str, port: int) -> SessionError:
+    """Make the error for a request whose channel was closed before it was answered."""
+    return SessionError(
+        "Host %s:%s closed the channel instead of answering a request",
+        host,
+        port,
+        host=host,
+        port=port,
+    )
+
+
 class Session(ABC):
     """An SSH connection over a socket: transport and authentication (RFC 4253, RFC 4252)."""
 
@@ -236,6 +252,13 @@ class Session(ABC):
     @abstractmethod
     def host_key(self) -> tuple[str, bytes]:
         """The type and the blob of the server's host key. After the handshake."""
+
+    def server_version(self) -> str:
+        """How the server names itself, such as ``SSH-2.0-OpenSSH_9.2`` (RFC 4253 section 4.2).
+
+        Empty where the library does not tell. After the handshake.
+        """
+        return ""
 
     @abstractmethod
     def auth_methods(self, user: str) -> tuple[str, ...] | WouldBlock:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ssh2.error_codes import LIBSSH2_ERROR_EAGAIN
 from ssh2.exceptions import InvalidRequestError, SSH2Error
 
-from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock
+from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock, unanswered
 from pssh.clients.native import libssh2
 from pssh.clients.native.errors import error_for_code
 from pssh.exceptions import InvalidAPIUseError, SessionError
@@ -47,9 +47,17 @@ class NativeChannel(Channel):
     def _done(self, code: int) -> WouldBlock | None:
         return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else None
 
+    def _requested(self, code: int) -> WouldBlock | None:
+        if code != LIBSSH2_ERROR_EAGAIN:
+            return None
+        # libssh2 itself goes on waiting for an answer that cannot come any more.
+        if self._open.eof() and self._open.wait_closed() != LIBSSH2_ERROR_EAGAIN:
+            raise unanswered(self._session.host, self._session.port)
+        return WOULD_BLOCK
+
     def request_exec(self, command: bytes) -> WouldBlock | None:
         try:
-            return self._done(self._open.execute(command))
+            return self._requested(self._open.execute(command))
         except InvalidRequestError as ex:
             doing = f"start a command of {len(command)} bytes, which is too long for libssh2"
             raise self._session.error(ex, doing) from ex
@@ -58,19 +66,19 @@ class NativeChannel(Channel):
 
     def request_shell(self) -> WouldBlock | None:
         try:
-            return self._done(self._open.shell())
+            return self._requested(self._open.shell())
         except SSH2Error as ex:
             raise self._session.error(ex, "start a shell") from ex
 
     def request_subsystem(self, name: str) -> WouldBlock | None:
         try:
-            return self._done(self._open.subsystem(name))
+            return self._requested(self._open.subsystem(name))
         except SSH2Error as ex:
             raise self._session.error(ex, f"start subsystem {name}") from ex
 
     def request_environment(self, name: str, value: str) -> WouldBlock | None:
         try:
-            return self._done(self._open.setenv(name, value))
+            return self._requested(self._open.setenv(name, value))
         except SSH2Error as ex:
             doing = f"set environment variable {name} (sshd_config: AcceptEnv)"
             raise self._session.error(ex, doing) from ex
@@ -79,13 +87,14 @@ class NativeChannel(Channel):
         raw = self._open
         try:
             if (columns, rows) == _DEFAULT_PTY_SIZE:
-                return self._done(raw.pty(term))
+                return self._requested(raw.pty(term))
             if self._pointer is None:
                 raise InvalidAPIUseError(
                     "pty_size is not possible with this build of ssh2-python (host %s)",
                     self._session.host,
                 )
-            return self._checked(libssh2.request_pty(self._pointer, term, columns, rows))
+            code = libssh2.request_pty(self._pointer, term, columns, rows)
+            return self._checked(code) and self._requested(code)
         except SSH2Error as ex:
             raise self._session.error(ex, "get a pseudo terminal") from ex
 

@@ -112,6 +112,9 @@ _FOR_EVER = 2**31 - 1
 _channel_read = _lib.libssh2_channel_read_ex
 _channel_read.restype = ctypes.c_ssize_t
 _channel_read.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+_banner_get = _lib.libssh2_session_banner_get
+_banner_get.restype = ctypes.c_char_p
+_banner_get.argtypes = [ctypes.c_void_p]
 _free = _lib.libssh2_free
 _free.restype = None
 _free.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -150,6 +153,13 @@ def session_pointer(raw: RawSession) -> int | None:
     if not LAYOUT_KNOWN or raw.sock is None or _word(id(raw) + _SESSION_SOCK) != id(raw.sock):
         return None
     return _word(id(raw) + _SESSION_POINTER) or None
+
+
+def server_version(raw: RawSession) -> str:
+    """Return how the server names itself; empty where that cannot be known."""
+    session = session_pointer(raw)
+    banner: bytes | None = _banner_get(session) if session is not None else None
+    return (banner or b"").decode("utf-8", "replace")
 
 
 def mark_exit_status_unknown(raw: RawChannel, channel: int | None) -> bool:

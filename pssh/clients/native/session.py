@@ -239,6 +239,9 @@ class NativeSession(Session):
         length = int.from_bytes(blob[:4], "big")
         return blob[4 : 4 + length].decode("ascii", "replace"), blob
 
+    def server_version(self) -> str:
+        return libssh2.server_version(self._raw)
+
     def send_keepalive(self) -> None:
         try:
             self._raw.keepalive_send()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ssh.error_codes import SSH_AGAIN
 from ssh.exceptions import BaseSSHError
 
-from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock
+from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock, unanswered
 from pssh.clients.ssh import libssh
 from pssh.exceptions import SessionError
 
@@ -123,7 +123,11 @@ class LibsshChannel(Channel):
 
     def _requested(self, code: int) -> WouldBlock | None:
         self._session.flush()
-        return WOULD_BLOCK if code == SSH_AGAIN else None
+        if code != SSH_AGAIN:
+            return None
+        if self._closed:
+            raise unanswered(self._session.host, self._session.port)
+        return WOULD_BLOCK
 
     def request_exec(self, command: bytes) -> WouldBlock | None:
         raw = self._open

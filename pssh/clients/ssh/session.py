@@ -284,6 +284,10 @@ class LibsshSession(Session):
         length = int.from_bytes(blob[:4], "big")
         return blob[4 : 4 + length].decode("ascii", "replace"), blob
 
+    def server_version(self) -> str:
+        banner: bytes | None = self._raw.get_serverbanner()
+        return (banner or b"").decode("utf-8", "replace")
+
     def exchange(self) -> None:
         """Read what has come, and send what waits to be sent, as far as that goes at once."""
         assert self._sock is not None

@@ -7,11 +7,13 @@ import stat
 from typing import TYPE_CHECKING
 
 from pssh.clients.base.channel_access import ChannelAccess
-from pssh.clients.base.files import remote, tree
+from pssh.clients.base.files import remote
 from pssh.clients.base.files.client import SFTPClient
+from pssh.clients.base.files.download_tree import get_tree
 from pssh.clients.base.files.options import CopyOptions, Progress, Rate
 from pssh.clients.base.files.session import SFTPSession, open_session
 from pssh.clients.base.files.sftp_copy import IsADirectory, SFTPCopy, named
+from pssh.clients.base.files.upload_tree import put_tree
 from pssh.clients.base.threads import in_thread
 from pssh.sftp.names import encode_path
 
@@ -79,15 +81,11 @@ class FileAccess(ChannelAccess):
         with named(self.host, self.port, local):
             if in_thread(_is_directory, local):
                 _check_recurse(local, recurse)
-                self._over_sftp(
-                    sftp, options, lambda copy: self._put_tree(copy, local, remote_file)
-                )
+                path = encode_path(remote_file)
+                self._over_sftp(sftp, options, lambda copy: put_tree(copy, local, path))
                 return
             target = _named_like(encode_path(remote_file), os.path.basename(local))
             self._over_sftp(sftp, options, lambda copy: copy.put(local, target))
-
-    def _put_tree(self, copy: SFTPCopy, local: str, remote_file: str) -> None:
-        tree.put_tree(copy, local, encode_path(remote_file), encode_path)
 
     def copy_remote_file(
         self,
@@ -135,9 +133,9 @@ class FileAccess(ChannelAccess):
         def fetch(copy: SFTPCopy) -> None:
             try:
                 copy.get(path, local + name if local.endswith("/") else local)
-            except IsADirectory:
+            except IsADirectory as ex:
                 _check_recurse(remote_file, recurse)
-                tree.get_tree(copy, path, local)
+                get_tree(copy, path, ex.attributes, local)
 
         with named(self.host, self.port, local):
             self._over_sftp(sftp, options, fetch)

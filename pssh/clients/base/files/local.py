@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
+import gevent
 from gevent.event import AsyncResult
 
-from pssh.clients.base.threads import in_thread
+from pssh.clients.base.files.descriptor import Descriptor
+from pssh.clients.base.threads import in_thread, outcome
 from pssh.local_path import READ_FLAGS, WRITE_FLAGS
 from pssh.utils import logger
 
@@ -30,7 +33,7 @@ class Source:
     :param path: its path.
     """
 
-    __slots__ = ("_blocks", "_descriptor", "_reading", "path", "status", "users")
+    __slots__ = ("_blocks", "_file", "_reading", "path", "status", "users")
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -38,7 +41,7 @@ class Source:
         self.users = 0
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self._reading: dict[int, AsyncResult] = {}
-        self._descriptor, self.status = in_thread(_open_source, path)
+        self._file, self.status = in_thread(_open_source, path)
 
     @property
     def size(self) -> int:
@@ -55,42 +58,42 @@ class Source:
         if found is not None:
             self._blocks.move_to_end(number)
             return found
-        if number in self._reading:
-            data: bytes = self._reading[number].get()
-            return data
-        return self._read(number)
-
-    def _read(self, number: int) -> bytes:
-        reading = self._reading[number] = AsyncResult()
-        try:
-            data = in_thread(os.pread, self._descriptor, BLOCK, number * BLOCK)
-        except BaseException as ex:
-            reading.set_exception(ex if isinstance(ex, OSError) else OSError("was interrupted"))
-            raise
-        finally:
-            del self._reading[number]
-        reading.set(data)
-        self._blocks[number] = data
-        while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
-            self._blocks.popitem(last=False)
+        reading = self._reading.get(number)
+        if reading is None:
+            reading = self._reading[number] = AsyncResult()
+            # Not here: whoever asks first may be given up while others wait for the block.
+            gevent.spawn_raw(self._read, number, reading)
+        data: bytes
+        data, error = reading.get()
+        if error is not None:
+            # Each host adds its name to its own.
+            raise copy.copy(error)
         return data
+
+    def _read(self, number: int, reading: AsyncResult) -> None:
+        data, error = outcome(in_thread, self._file.call, os.pread, BLOCK, number * BLOCK)
+        del self._reading[number]
+        reading.set((data, error))
+        if error is None and self.users != 0:
+            self._blocks[number] = data
+            while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
+                self._blocks.popitem(last=False)
 
     def has_changed(self) -> bool:
         """Whether the file is another one than it was when it was opened."""
-        now = in_thread(os.fstat, self._descriptor)
+        now = in_thread(self._file.call, os.fstat)
         before = self.status
         return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
 
     def close(self) -> None:
         """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._file.close()
         self._blocks.clear()
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:
-            os.close(self._descriptor)
+        # The thread that opened it may keep what it returned for a while.
+        if hasattr(self, "_file"):
+            self._file.close()
 
 
 class Sources:
@@ -125,16 +128,16 @@ class Sources:
                 source.close()
 
 
-def _open_source(path: str) -> tuple[int, os.stat_result]:
-    descriptor = os.open(path, READ_FLAGS)
+def _open_source(path: str) -> tuple[Descriptor, os.stat_result]:
+    file = Descriptor(os.open(path, READ_FLAGS))
     try:
-        status = os.fstat(descriptor)
+        status = file.call(os.fstat)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "It is not a regular file", path)
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
-    return descriptor, status
+    return file, status
 
 
 class Target:
@@ -146,33 +149,28 @@ class Target:
     :param follow: whether the last component may be a symbolic link.
     """
 
-    __slots__ = ("_descriptor", "existed", "path", "status")
+    __slots__ = ("_file", "path", "status")
 
     def __init__(self, path: str, mode: int, *, keep: bool, follow: bool) -> None:
         self.path = path
-        self._descriptor, self.status, self.existed = in_thread(
-            _open_target, path, mode, keep, follow
-        )
+        self._file, self.status = in_thread(_open_target, path, mode, keep, follow)
 
     @property
     def size(self) -> int:
         """How many bytes were there."""
         return self.status.st_size
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is a regular file: a device stays as it is."""
+        return stat.S_ISREG(self.status.st_mode)
+
     def write(self, offset: int, parts: Sequence[memoryview]) -> None:
         """Write bytes that belong together. In a thread.
 
         :raises OSError: when there is no room.
         """
-        written = os.pwritev(self._descriptor, parts, offset)
-        wanted = sum(map(len, parts))
-        if written == wanted:
-            return
-        rest = memoryview(b"".join(parts))[written:]
-        while rest:
-            offset += written
-            written = os.pwrite(self._descriptor, rest, offset)
-            rest = rest[written:]
+        self._file.call(_write, offset, parts)
 
     def finish(self, size: int, mode: int | None, times: tuple[int, int] | None) -> None:
         """Give the file its length, its permissions and its times, and close it.
@@ -180,25 +178,23 @@ class Target:
         :param size: its length in bytes.
         :param mode: its permissions; ``None`` to leave them.
         :param times: when it was read and changed last, in nanoseconds; ``None`` to leave them.
+        :raises OSError: when that cannot be done.
         """
         in_thread(self._finish, size, mode, times)
 
     def _finish(self, size: int, mode: int | None, times: tuple[int, int] | None) -> None:
-        descriptor = self._descriptor
-        # A device stays as it is.
-        if stat.S_ISREG(self.status.st_mode):
-            os.ftruncate(descriptor, size)
+        if self.is_regular:
+            self._file.call(os.ftruncate, size)
             if mode is not None:
                 self._set_mode(mode, must=times is not None)
             if times is not None:
-                os.utime(descriptor, ns=times)
-        self._descriptor = -1
+                self._file.call(_set_times, times)
         # A network file system may tell only now that there was no room.
-        os.close(descriptor)
+        self._file.close()
 
     def _set_mode(self, mode: int, *, must: bool) -> None:
         try:
-            os.fchmod(self._descriptor, mode)
+            self._file.call(os.fchmod, mode)
         except PermissionError as ex:
             # A file of somebody else's that we may write: its mode is not ours to change.
             if must:
@@ -210,33 +206,57 @@ class Target:
 
         :param size: how many bytes are without one.
         """
-        if stat.S_ISREG(self.status.st_mode):
-            in_thread(os.ftruncate, self._descriptor, size)
+        if self.is_regular:
+            in_thread(self._file.call, os.ftruncate, size)
 
     def close(self) -> None:
         """Close the file as it is."""
-        if self._descriptor >= 0:
-            descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def remove(self) -> None:
+        """Close the file and remove it, not a symbolic link that led to it."""
+        in_thread(self._remove)
+
+    def _remove(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError):
+            if self.is_regular:
+                os.unlink(os.path.realpath(self.path))
 
     def __del__(self) -> None:
-        if getattr(self, "_descriptor", -1) >= 0:
-            os.close(self._descriptor)
+        # The thread that opened it may keep what it returned for a while.
+        if hasattr(self, "_file"):
+            self.close()
 
 
 def _open_target(
     path: str, mode: int, keep: bool, follow: bool
-) -> tuple[int, os.stat_result, bool]:
-    existed = os.path.lexists(path)
+) -> tuple[Descriptor, os.stat_result]:
     flags = WRITE_FLAGS & ~os.O_NOFOLLOW if follow else WRITE_FLAGS
     # Nobody else may read it before it has its own permissions.
     # And we ourselves may have to go on with it.
-    descriptor = os.open(path, flags, mode & 0o700 | 0o600)
+    file = Descriptor(os.open(path, flags, mode & 0o700 | 0o600))
     try:
-        status = os.fstat(descriptor)
+        status = file.call(os.fstat)
         if stat.S_ISREG(status.st_mode) and not keep:
-            os.ftruncate(descriptor, 0)
+            file.call(os.ftruncate, 0)
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
-    return descriptor, status, existed
+    return file, status
+
+
+def _write(descriptor: int, offset: int, parts: Sequence[memoryview]) -> None:
+    written = os.pwritev(descriptor, parts, offset)
+    if written == sum(map(len, parts)):
+        return
+    rest = memoryview(b"".join(parts))[written:]
+    while rest:
+        offset += written
+        written = os.pwrite(descriptor, rest, offset)
+        rest = rest[written:]
+
+
+def _set_times(descriptor: int, times: tuple[int, int]) -> None:
+    os.utime(descriptor, ns=times)

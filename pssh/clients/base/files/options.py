@@ -64,7 +64,7 @@ class Rate:
 
     def piece(self, size: int) -> int:
         """Return how much to move at once: a tenth of a second's worth where that is less."""
-        return size if self._limit is None else max(1, min(size, int(self._limit / 10)))
+        return size if self._limit is None else max(1, int(min(size, self._limit / 10)))
 
 
 class Meter:

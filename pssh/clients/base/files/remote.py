@@ -57,32 +57,46 @@ def ask_for_directories(session: SFTPSession, wanted: Sequence[tuple[bytes, int]
     answers = [
         session.ask(requests.mkdir(path, Attributes(permissions=mode))) for path, mode in wanted
     ]
-    made = []
+    refused = []
     for (path, _), answer in zip(wanted, answers, strict=True):
         reply = session.wait_for(answer, "make a directory")
         assert isinstance(reply, Status)
-        # Servers have no code of their own for what exists.
-        if not reply.is_ok and not is_directory(session, path):
-            raise session.refusal(reply, "make directory", path)
-        made.append(reply.is_ok)
-    return made
+        if not reply.is_ok:
+            # Servers have no code of their own for what exists.
+            refused.append((path, reply, session.ask(requests.stat(path))))
+    for path, refusal, looked in refused:
+        found = session.wait_for(looked, "look at a directory")
+        if not isinstance(found, FileAttributes) or not found.attributes.is_dir:
+            raise session.refusal(refusal, "make directory", path)
+    there = {path for path, _, _ in refused}
+    return [path not in there for path, _ in wanted]
 
 
-def make_directories(session: SFTPSession, path: bytes) -> None:
+def make_directories(session: SFTPSession, path: bytes, mode: int | None = None) -> bool:
     """Make a directory and those above it, as far as they are missing.
 
+    :param path: its path; empty for the one where the session begins.
+    :param mode: its permissions, less what the server's umask takes away; those above get the
+        server's default.
+    :returns: whether it was made.
     :raises SFTPIOError: when one of them cannot be made.
     """
-    if not path or path == b"/":
-        return
-    try:
-        make_directory(session, path)
-    except SFTPNoSuchFileError:
-        parent = parent_of(path)
-        if not parent or parent == path:
-            raise
-        make_directories(session, parent)
-        make_directory(session, path)
+    missing = [path]
+    made = False
+    while missing:
+        here = missing[-1]
+        if not here or here == b"/":
+            missing.pop()
+            continue
+        try:
+            made = make_directory(session, here, mode if len(missing) == 1 else None)
+            missing.pop()
+        except SFTPNoSuchFileError:
+            parent = parent_of(here)
+            if not parent or parent == here:
+                raise
+            missing.append(parent)
+    return made
 
 
 def parent_of(path: bytes) -> bytes:
@@ -96,8 +110,8 @@ def join(directory: bytes, name: bytes) -> bytes:
     return directory.rstrip(b"/") + b"/" + name if directory else name
 
 
-def entries(session: SFTPSession, path: bytes) -> Iterator[Name]:
-    """Iterate over what is in a directory, without ``.`` and ``..``.
+def entries(session: SFTPSession, path: bytes) -> Iterator[list[Name]]:
+    """Iterate over what is in a directory, without ``.`` and ``..``, as many as come at once.
 
     The next request is on its way while the answer to one is used.
 
@@ -116,7 +130,7 @@ def entries(session: SFTPSession, path: bytes) -> Iterator[Name]:
             if not reply.entries:
                 return
             answer = session.ask(requests.readdir(handle))
-            yield from (e for e in reply.entries if e.filename not in (b".", b".."))
+            yield [each for each in reply.entries if each.filename not in (b".", b"..")]
     finally:
         if session.alive:
             session.ask(requests.close(handle))

@@ -60,6 +60,7 @@ class SFTPSession:
         "_connection",
         "_error",
         "_exchange",
+        "_over",
         "_reader",
         "_said",
         "_sending",
@@ -80,6 +81,7 @@ class SFTPSession:
         self._error: BaseException | None = None
         self._said = b""
         self._told = Event()
+        self._over = Event()
         self._reader: gevent.Greenlet | None = None
 
     def start(self) -> None:
@@ -92,18 +94,19 @@ class SFTPSession:
             self._write(self._exchange.start(self._version_told))
 
     def _version_told(self, reply: Reply | BaseException) -> None:
-        self._told.set()
         if self._exchange.supports(constants.LIMITS):
-            # Who reads must not write. Nobody waits for the answer: until it is there, the
-            # limits that every server has hold.
+            # Who reads must not write. Copies do not wait for the answer: until it is there,
+            # the limits that every server has hold.
             gevent.spawn_raw(self._ask_limits)
+        else:
+            self._told.set()
 
     def _ask_limits(self) -> None:
         with contextlib.suppress(PSSHError):
-            self.submit(requests.limits(), _ignore)
+            self.submit(requests.limits(), lambda _: self._told.set())
 
     def wait_started(self) -> None:
-        """Wait until the server has told its version.
+        """Wait until the server has told its version, and its limits.
 
         :raises SFTPError: when it speaks something else.
         """
@@ -207,6 +210,10 @@ class SFTPSession:
                 else:
                     self._write(packet)
                     self._write(payload)
+            except SessionError as ex:
+                # The channel takes no more because the session ends, and whoever reads knows why.
+                self._wait_for_the_end(ex)
+                raise self._end() from ex
             except BaseException as ex:
                 # Half a request cannot be taken back.
                 self._fail(ex)
@@ -223,6 +230,13 @@ class SFTPSession:
         while view:
             with Deadline(self.timeout, self.host, self.port, "send an SFTP request"):
                 view = view[self._connection.call(self._channel.write, view[:_WRITE_SIZE]) :]
+
+    def _wait_for_the_end(self, error: SessionError) -> None:
+        """Wait until whoever reads has found the end of the session, which has begun."""
+        if self._reader is not None:
+            with gevent.Timeout(self.timeout or _ENDING_MAX, False):
+                self._over.wait()
+        self._fail(error)
 
     # Reading
 
@@ -310,6 +324,12 @@ class SFTPSession:
         """End the session; whoever waits for a reply gets the error."""
         if self._error is None:
             self._error = error
+        if self._reader is not None:
+            # A server counts the session until it has been released.
+            self._connection.ending.add(self._reader)
+            self._connection.ended = True
+        self._told.set()
+        self._over.set()
         for waiter in self._exchange.close():
             waiter(self._end())
         self._connection.wake()
@@ -333,8 +353,6 @@ class SFTPSession:
         A server counts a session until its program has ended (sshd_config: MaxSessions).
         """
         connection, channel = self._connection, self._channel
-        connection.ending.add(gevent.getcurrent())
-        connection.ended = True
         try:
             with gevent.Timeout(_ENDING_MAX, False):
                 if connection.alive:
@@ -403,7 +421,3 @@ def _setter(result: AsyncResult) -> Waiter:
 def _get(result: AsyncResult) -> Reply:
     reply: Reply = result.get()
     return reply
-
-
-def _ignore(_reply: Reply | BaseException) -> None:
-    pass

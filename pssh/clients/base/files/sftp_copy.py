@@ -31,14 +31,21 @@ from pssh.local_path import describe
 from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
 from pssh.sftp.names import decode_name, printable
-from pssh.sftp.replies import FileAttributes, Handle, Status
+from pssh.sftp.replies import FileAttributes, Handle, Names, Status
 from pssh.utils import logger
 
 _WRITE = constants.SSH_FXF_WRITE | constants.SSH_FXF_CREAT
 
 
 class IsADirectory(Exception):
-    """What was to be fetched as a file is a directory."""
+    """What was to be fetched as a file is a directory.
+
+    :param attributes: its attributes.
+    """
+
+    def __init__(self, attributes: Attributes) -> None:
+        super().__init__(attributes)
+        self.attributes = attributes
 
 
 @dataclass(slots=True)
@@ -75,7 +82,9 @@ class SFTPCopy:
                 if self.options.atomic:
                     self._rename(written, path)
             except BaseException as ex:
-                self._give_up(written, wait=isinstance(ex, Exception))
+                # A device stays, and so does what resume can go on with.
+                if not self.options.resume and opened[1].file_type in (None, stat.S_IFREG):
+                    self._remove(written, wait=isinstance(ex, Exception))
                 raise
 
     def _open_for_writing(self, path: bytes, source: Source) -> tuple[bytes, Attributes]:
@@ -114,8 +123,9 @@ class SFTPCopy:
             upload.send(self._bytes_there(handle, there, written, source.size))
             # In the order in which they are sent: nobody has to wait in between.
             attributes = None
+            kept = attributes_of(source.status, times=self.options.preserve_times)
             if there.file_type is None or there.is_file:
-                attributes = session.ask(requests.fsetstat(handle, self._attributes(source.status)))
+                attributes = session.ask(requests.fsetstat(handle, kept))
             ending = session.ask(requests.close(handle))
             closed = True
             upload.finish()
@@ -157,14 +167,6 @@ class SFTPCopy:
         self.session.request(request, Status, "empty", path)
         return 0
 
-    def _attributes(self, status: os.stat_result) -> Attributes:
-        mode = stat.S_IMODE(status.st_mode)
-        if not self.options.preserve_times:
-            return Attributes(permissions=mode)
-        return Attributes(
-            permissions=mode, atime=_seconds(status.st_atime), mtime=_seconds(status.st_mtime)
-        )
-
     def _check_attributes(self, reply: object, path: bytes) -> None:
         assert isinstance(reply, Status)
         try:
@@ -184,13 +186,21 @@ class SFTPCopy:
             request = requests.rename(old, new)
         session.request(request, Status, "rename", old, target=new)
 
-    def _give_up(self, path: bytes, *, wait: bool) -> None:
-        """Leave nothing behind that looks like the file, unless it can be of use."""
-        if not self.options.resume and self.session.alive:
-            with contextlib.suppress(PSSHError):
-                answer = self.session.ask(requests.remove(path))
-                if wait:
-                    self.session.wait_for(answer, "remove a file")
+    def _remove(self, path: bytes, *, wait: bool) -> None:
+        """Leave nothing behind that looks like the file."""
+        session = self.session
+        if not session.alive:
+            return
+        with contextlib.suppress(PSSHError):
+            if not wait:
+                # Where a symbolic link led to it, that is what goes: what is behind it is emptied.
+                session.ask(requests.setstat(path, Attributes(size=0)))
+                session.ask(requests.remove(path))
+                return
+            reply = session.wait_for(session.ask(requests.realpath(path)), "find a file")
+            if isinstance(reply, Names):
+                path = reply.entries[0].filename
+            session.wait_for(session.ask(requests.remove(path)), "remove a file")
 
     # From the server
 
@@ -216,7 +226,7 @@ class SFTPCopy:
         if known is None:
             known = remote.stat(session, path)
         if known.is_dir:
-            raise IsADirectory
+            raise IsADirectory(known)
         if known.file_type is not None and not known.is_file:
             # A server waits for somebody to write to a pipe, and does nothing else meanwhile.
             raise self._no_file(path, f"is {describe(known.permissions or 0)}")
@@ -240,19 +250,17 @@ class SFTPCopy:
         complete = False
         try:
             size = self._receive(handle, path, known, target, meter)
-            times = None
-            if self.options.preserve_times and known.mtime is not None:
-                times = ((known.atime or known.mtime) * 10**9, known.mtime * 10**9)
+            times = times_of(known) if self.options.preserve_times else None
             target.finish(size, known.mode, times)
             meter.finish(size)
             if self.options.atomic:
                 in_thread(os.replace, written, local)
             complete = True
         finally:
-            target.close()
-            if not complete and not self.options.resume and stat.S_ISREG(target.status.st_mode):
-                with contextlib.suppress(OSError):
-                    os.unlink(written)
+            if complete or self.options.resume:
+                target.close()
+            else:
+                target.remove()
 
     def _receive(
         self, handle: bytes, path: bytes, known: Attributes, target: Target, meter: Meter
@@ -364,6 +372,29 @@ def _make_parents(path: str) -> None:
     parent = os.path.dirname(path)
     if parent:
         os.makedirs(parent, exist_ok=True)
+
+
+def attributes_of(status: os.stat_result, *, times: bool) -> Attributes:
+    """Return what of a local file's attributes its copy is given.
+
+    :param times: whether it keeps its times.
+    """
+    mode = stat.S_IMODE(status.st_mode)
+    if not times:
+        return Attributes(permissions=mode)
+    return Attributes(
+        permissions=mode, atime=_seconds(status.st_atime), mtime=_seconds(status.st_mtime)
+    )
+
+
+def times_of(attributes: Attributes) -> tuple[int, int] | None:
+    """Return when a remote file was read and changed last, in nanoseconds.
+
+    :returns: ``None`` where the server does not say.
+    """
+    if attributes.mtime is None:
+        return None
+    return (attributes.atime or attributes.mtime) * 10**9, attributes.mtime * 10**9
 
 
 def _seconds(time: float) -> int:

@@ -1,0 +1,143 @@
+"""A local directory with all that is in it, to an SFTP server."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from pssh.clients.base.files import remote
+from pssh.clients.base.files.crew import Crew, copy_tree, explore
+from pssh.clients.base.files.sftp_copy import SFTPCopy, attributes_of
+from pssh.clients.base.threads import in_thread
+from pssh.exceptions import SFTPPermissionDeniedError
+from pssh.local_path import EntryKind, describe, entry_kind, is_within
+from pssh.sftp import requests
+from pssh.sftp.attributes import Attributes
+from pssh.sftp.replies import Status
+from pssh.utils import logger
+
+#: What the system says of a symbolic link that leads nowhere: to nothing, below a file, to itself.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+
+
+@dataclass(slots=True)
+class _Folder:
+    path: str
+    status: os.stat_result
+    target: bytes
+    #: Its resolved path and those of the directories that led here.
+    above: tuple[str, ...]
+    made: bool = False
+
+
+@dataclass(slots=True)
+class _Entry:
+    name: str
+    path: str
+    status: os.stat_result
+    above: tuple[str, ...] = ()
+
+
+def put_tree(copy: SFTPCopy, local: str, path: bytes) -> None:
+    """Copy what is in a local directory to a remote one, which is made where it is missing.
+
+    Directories that are there already keep their modes.
+
+    :param copy: what copies a file.
+    :param local: the local directory.
+    :param path: the remote one.
+    :raises SFTPIOError: when the server cannot write something.
+    :raises OSError: when something cannot be read.
+    """
+    session = copy.session
+    folders: list[_Folder] = []
+
+    def walk(scouts: Crew, copiers: Crew) -> None:
+        real, status = in_thread(_look, local)
+        top = _Folder(local, status, path, (real,))
+        top.made = remote.make_directories(session, path, _mode_while_filled(status))
+        folders.append(top)
+        explore(scouts, top, lambda folder: visit(folder, copiers))
+
+    def visit(folder: _Folder, copiers: Crew) -> list[_Folder]:
+        inner, files = [], []
+        for entry in in_thread(_entries, folder):
+            there = remote.join(folder.target, os.fsencode(entry.name))
+            kind = entry_kind(entry.status.st_mode)
+            if kind is EntryKind.FILE:
+                files.append((entry.path, there))
+            elif kind is EntryKind.DIRECTORY:
+                inner.append(_Folder(entry.path, entry.status, there, entry.above))
+            else:
+                logger.warning(
+                    "%s is %s: it is left out", entry.path, describe(entry.status.st_mode)
+                )
+        made = remote.ask_for_directories(
+            session, [(each.target, _mode_while_filled(each.status)) for each in inner]
+        )
+        for each, new in zip(inner, made, strict=True):
+            each.made = new
+        folders.extend(inner)
+        for source, there in files:
+            copiers.start(copy.put, source, there)
+        return inner
+
+    copy_tree(session, walk)
+    _set_attributes(copy, folders)
+
+
+def _look(path: str) -> tuple[str, os.stat_result]:
+    return os.path.realpath(path), os.stat(path)
+
+
+def _mode_while_filled(status: os.stat_result) -> int:
+    # Until it is full, a directory has to be one that we can write to.
+    return stat.S_IMODE(status.st_mode) | stat.S_IRWXU
+
+
+def _entries(folder: _Folder) -> list[_Entry]:
+    """List a directory. Links are what they lead to; those to nowhere or back are left out."""
+    found = []
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            try:
+                made = _Entry(entry.name, entry.path, entry.stat())
+            except OSError as ex:
+                if ex.errno not in _NOWHERE or not entry.is_symlink():
+                    raise
+                logger.warning("%s is a link that leads nowhere: it is left out", entry.path)
+                continue
+            if stat.S_ISDIR(made.status.st_mode):
+                real = os.path.realpath(entry.path)
+                if any(is_within(real, above) for above in folder.above):
+                    logger.warning("%s leads back to %s: it is left out", entry.path, real)
+                    continue
+                made.above = (*folder.above, real)
+            found.append(made)
+    return found
+
+
+def _set_attributes(copy: SFTPCopy, folders: list[_Folder]) -> None:
+    """Give directories the modes and times that they keep, now that nothing changes in them."""
+    session = copy.session
+    answers = []
+    # The inner ones first: an outer one may not let us in any more.
+    for folder in sorted(folders, key=lambda each: each.target.count(b"/"), reverse=True):
+        wanted = attributes_of(folder.status, times=copy.options.preserve_times)
+        if not folder.made:
+            wanted = wanted._replace(permissions=None)
+        if wanted != Attributes():
+            # Servers that take a slash at the end for something else need not see one.
+            path = folder.target.rstrip(b"/") or folder.target
+            answers.append((folder, session.ask(requests.setstat(path, wanted))))
+    for folder, answer in answers:
+        reply = session.wait_for(answer, "set the attributes of a directory")
+        assert isinstance(reply, Status)
+        if not reply.is_ok:
+            error = session.refusal(reply, "set the attributes of", folder.target)
+            # A directory of somebody else's that was there before: its times are not ours.
+            if folder.made or not isinstance(error, SFTPPermissionDeniedError):
+                raise error
+            logger.warning("%s", error)
