@@ -21,7 +21,8 @@ import pytest
 from gevent.threadpool import ThreadPool
 
 from pssh.clients.base.files.client import SFTPClient
-from pssh.clients.base.files.file import OpenHandle, SFTPFile
+from pssh.clients.base.files.file import SFTPFile
+from pssh.clients.base.files.open_handle import OpenHandle
 from pssh.clients.base.files.session import SFTPSession, Waiter
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import (

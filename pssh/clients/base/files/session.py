@@ -124,6 +124,19 @@ class SFTPSession:
         self.wait_started()
         return self._exchange.supports(extension)
 
+    def require(self, extension: bytes, action: str, path: bytes) -> None:
+        """Check that the server has an extension of the protocol.
+
+        :param action: what it is for, as in "could not …".
+        :param path: the path that it is about.
+        :raises SFTPUnsupportedError: when it has not.
+        :raises SFTPError: when it speaks something else.
+        """
+        if not self.supports(extension):
+            message = f"it has no {extension.decode()}"
+            status = Status(0, constants.SSH_FX_OP_UNSUPPORTED, message)
+            raise self.refusal(status, action, path)
+
     @property
     def extensions(self) -> Mapping[bytes, bytes]:
         """The server's extensions: their names and data.

@@ -1,0 +1,130 @@
+"""A file or directory that an SFTP server has opened for us."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import sys
+from collections.abc import Callable
+
+import gevent
+from gevent.event import AsyncResult
+
+from pssh.clients.base.files.session import SFTPSession
+from pssh.exceptions import PSSHError, SFTPError
+from pssh.sftp import requests
+from pssh.sftp.names import printable
+from pssh.sftp.replies import Handle, Reply, Status
+from pssh.sftp.requests import Request
+
+
+class OpenHandle:
+    """A file or directory that a server has opened for us, and that it has to close again.
+
+    :param session: the SFTP session.
+    :param value: the server's name for it.
+    :param path: its path, for errors.
+    """
+
+    __slots__ = ("_hub", "path", "session", "value")
+
+    def __init__(self, session: SFTPSession, value: bytes, path: bytes) -> None:
+        self.session = session
+        self.value = value
+        self.path = path
+        self._hub = gevent.get_hub()
+
+    @classmethod
+    def open(cls, session: SFTPSession, request: Request, action: str, path: bytes) -> OpenHandle:
+        """Open a file or directory.
+
+        :param request: one that is answered with a handle.
+        :param action: what it does, as in "could not …".
+        :raises SFTPIOError: when the server refuses.
+        """
+        opening = _Opening(session)
+        try:
+            session.submit(request, opening)
+            reply = session.wait_for(opening.answer, action)
+        except BaseException:
+            opening.give_up()
+            raise
+        if isinstance(reply, Status):
+            raise session.refusal(reply, action, path)
+        assert isinstance(reply, Handle)
+        return cls(session, reply.handle, path)
+
+    def close(self) -> None:
+        """Close it, and wait for the answer.
+
+        :raises SFTPIOError: when the server finds only now that something went wrong.
+        """
+        self.session.request(requests.close(self.value), Status, "close", self.path)
+
+    def close_unseen(self) -> None:
+        """Close it, whatever the answer will be. Nothing happens where the session has ended."""
+        with contextlib.suppress(PSSHError):
+            self.session.submit(requests.close(self.value), _ignore)
+
+    def soon(self, function: Callable[..., object], *args: object) -> None:
+        """Have a function called in a greenlet of its own.
+
+        For the garbage collector: it runs in the middle of anything, in any thread, and when
+        hardly anything is left of the interpreter.
+        """
+        loop = self._hub.loop
+        if loop is not None and not sys.is_finalizing():
+            loop.run_callback_threadsafe(gevent.spawn, function, *args)
+
+    def error(self, reply: Reply | BaseException | None, action: str) -> Exception:
+        """Make the error for a request that was not answered as it should be.
+
+        One for each who asks: the tracebacks of several greenlets must not mix.
+        """
+        if isinstance(reply, Status):
+            return self.session.refusal(reply, action, self.path)
+        if isinstance(reply, PSSHError):
+            return copy.copy(reply)
+        session = self.session
+        return SFTPError(
+            "Could not %s %s on host %s:%s: it was interrupted (%s)",
+            action,
+            printable(self.path),
+            session.host,
+            session.port,
+            type(reply).__name__,
+            host=session.host,
+            port=session.port,
+        )
+
+
+class _Opening:
+    """Waits for a handle, and closes one that comes when nobody wants it any more."""
+
+    __slots__ = ("_given_up", "_session", "answer")
+
+    def __init__(self, session: SFTPSession) -> None:
+        self.answer: AsyncResult = AsyncResult()
+        self._session = session
+        self._given_up = False
+
+    def __call__(self, reply: Reply | BaseException) -> None:
+        if isinstance(reply, BaseException):
+            self.answer.set_exception(reply)
+        else:
+            self.answer.set(reply)
+        if self._given_up:
+            self._close()
+
+    def give_up(self) -> None:
+        self._given_up = True
+        self._close()
+
+    def _close(self) -> None:
+        reply = self.answer.value
+        if isinstance(reply, Handle):
+            gevent.spawn(OpenHandle(self._session, reply.handle, b"").close_unseen)
+
+
+def _ignore(_reply: Reply | BaseException) -> None:
+    pass
