@@ -223,7 +223,10 @@ class Timeout(PSSHError):
     :ivar finished: after ``join``: the outputs whose commands have finished; after
         ``join_shells``: the shells that have ended.
     :ivar unfinished: the outputs, or the shells, that have not.
+    :ivar path: the remote path, in the middle of a copy over SFTP.
     """
+
+    path: str | None = None
 
     def __init__(
         self,

@@ -72,9 +72,9 @@ def error_for(
     message = printable(status.message.strip())
     if len(message) > _MAX_MESSAGE:
         message = message[:_MAX_MESSAGE] + "…"
-    what = [action, *(printable(each) for each in (path,) if each is not None)]
+    what = [action, *(printable(each) or "''" for each in (path,) if each is not None)]
     if target is not None:
-        what += ["to", printable(target)]
+        what += ["to", printable(target) or "''"]
     return _ERRORS.get(status.code, SFTPIOError)(
         "Could not %s%s: %s (%s)",
         " ".join(what),

@@ -406,7 +406,11 @@ def test_copies_that_are_not_answered(
         assert caught.value.host == client.host
         assert caught.value.step
         assert "SFTP" in caught.value.step
-        way.eventually_only()
+        if "send" not in caught.value.step:
+            way.eventually_only()
+        elif way.is_put:
+            # Half a request ends the session, on a busy machine: nobody can remove the part then.
+            (way.target / "copy").unlink(missing_ok=True)
     way.assert_nothing_is_open()
 
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from pssh.clients.base.channel_access import ChannelAccess
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.client import SFTPClient
+from pssh.clients.base.files.copy_errors import named
 from pssh.clients.base.files.download_tree import get_tree
+from pssh.clients.base.files.get_file import IsADirectory, get_file
 from pssh.clients.base.files.options import CopyOptions, Progress, Rate
+from pssh.clients.base.files.put_file import put_file
 from pssh.clients.base.files.session import SFTPSession, open_session
-from pssh.clients.base.files.sftp_copy import IsADirectory, SFTPCopy, named
+from pssh.clients.base.files.sftp_copy import SFTPCopy
 from pssh.clients.base.files.upload_tree import put_tree
 from pssh.clients.base.threads import in_thread
 from pssh.sftp.names import encode_path
@@ -77,7 +80,7 @@ class FileAccess(ChannelAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        local = os.fspath(local_file)
+        local = os.fsdecode(local_file)
         with named(self.host, self.port, local):
             if in_thread(_is_directory, local):
                 _check_recurse(local, recurse)
@@ -85,7 +88,7 @@ class FileAccess(ChannelAccess):
                 self._over_sftp(sftp, options, lambda copy: put_tree(copy, local, path))
                 return
             target = _named_like(encode_path(remote_file), os.path.basename(local))
-            self._over_sftp(sftp, options, lambda copy: copy.put(local, target))
+            self._over_sftp(sftp, options, lambda copy: put_file(copy, local, target))
 
     def copy_remote_file(
         self,
@@ -126,13 +129,13 @@ class FileAccess(ChannelAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        path, local = encode_path(remote_file, encoding), os.fspath(local_file)
+        path, local = encode_path(remote_file, encoding), os.fsdecode(local_file)
 
         name = os.fsdecode(path.rpartition(b"/")[2])
 
         def fetch(copy: SFTPCopy) -> None:
             try:
-                copy.get(path, local + name if local.endswith("/") else local)
+                get_file(copy, path, local + name if local.endswith("/") else local)
             except IsADirectory as ex:
                 _check_recurse(remote_file, recurse)
                 get_tree(copy, path, ex.attributes, local)

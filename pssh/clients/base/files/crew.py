@@ -14,8 +14,12 @@ from gevent.event import Event
 
 from pssh.clients.base.files.session import SFTPSession
 
-#: Files that are copied at a time.
+#: Files that are copied at a time, and how many bytes they may have together: a few large files
+#: fill the line as well as many, and each takes memory.
 _FILES_MAX = 64
+_BYTES_MAX = 8 * 1024 * 1024
+#: What a file counts for at most, in bytes.
+_FILE_MAX = 2 * 1024 * 1024
 #: Directories that are looked at at a time.
 _FOLDERS_MAX = 16
 
@@ -26,24 +30,33 @@ class Crew:
     :param size: how many at a time.
     """
 
-    __slots__ = ("_error", "_size", "_stepped", "_working")
+    __slots__ = ("_error", "_held", "_size", "_stepped", "_working")
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._working: set[gevent.Greenlet] = set()
+        #: Who works, and the bytes that each counts for.
+        self._working: dict[gevent.Greenlet, int] = {}
+        self._held = 0
         self._stepped = Event()
         self._error: Exception | None = None
 
-    def start(self, function: Callable[..., object], *args: Any) -> None:
+    def start(self, function: Callable[..., object], *args: Any, count: int = 0) -> None:
         """Have something done, as soon as there is room.
 
+        :param function: does it.
+        :param args: its arguments.
+        :param count: how many bytes it is about.
         :raises Exception: what something that was started before has failed with.
         """
-        while len(self._working) >= self._size:
+        held = min(count, _FILE_MAX)
+        while self._working and (
+            len(self._working) >= self._size or self._held + held > _BYTES_MAX
+        ):
             self.wait()
         self.check()
         worker = gevent.Greenlet(self._work, function, *args)
-        self._working.add(worker)
+        self._working[worker] = held
+        self._held += held
         worker.rawlink(self._done)
         worker.start()
 
@@ -55,7 +68,7 @@ class Crew:
                 self._error = ex
 
     def _done(self, worker: gevent.Greenlet) -> None:
-        self._working.discard(worker)
+        self._held -= self._working.pop(worker)
         self._stepped.set()
 
     @property
@@ -74,12 +87,16 @@ class Crew:
         if self._working:
             self._stepped.wait()
 
+    def settle(self) -> None:
+        """Wait until everything is done, or has failed."""
+        gevent.joinall(list(self._working))
+
     def finish(self) -> None:
         """Wait until everything is done.
 
         :raises Exception: what the first of them failed with.
         """
-        gevent.joinall(list(self._working))
+        self.settle()
         self.check()
 
     def stop(self) -> None:
@@ -120,12 +137,14 @@ def copy_tree(session: SFTPSession, walk: Callable[[Crew, Crew], None]) -> None:
     try:
         try:
             walk(scouts, copiers)
-        finally:
+        except Exception:
+            scouts.stop()
             # A file that has been begun is brought to its end, also after another one's error:
             # nothing is left that is neither whole nor removed.
-            copiers.finish()
+            copiers.settle()
+            raise
+        copiers.finish()
     except Exception:
-        scouts.stop()
         raise
     except BaseException:
         scouts.stop()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.files.copy_errors import changed
 from pssh.clients.base.files.local import Target
 from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
@@ -262,15 +263,12 @@ class Download:
             raise self._error
 
     def _shorter(self) -> SFTPError:
-        session = self._session
-        return SFTPError(
-            "File %s on host %s:%s became shorter while it was copied: it ends after %s bytes",
+        return changed(
+            self._session,
+            self._path,
+            "File %s became shorter while it was copied: it ends after %s bytes on host %s:%s",
             printable(self._path),
-            session.host,
-            session.port,
             self._end,
-            host=session.host,
-            port=session.port,
         )
 
 

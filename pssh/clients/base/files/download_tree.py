@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pssh.clients.base.files import remote
+from pssh.clients.base.files.copy_errors import about_file
 from pssh.clients.base.files.crew import Crew, copy_tree, explore
+from pssh.clients.base.files.get_file import get_file
 from pssh.clients.base.files.sftp_copy import SFTPCopy, times_of
 from pssh.clients.base.threads import in_thread
 from pssh.exceptions import SFTPError, SFTPNoSuchFileError
@@ -71,7 +73,7 @@ def get_tree(copy: SFTPCopy, path: bytes, attributes: Attributes, local: str) ->
             here = join(folder.local, entry.name)
             kind = entry_kind(entry.attributes.permissions or 0)
             if kind is EntryKind.FILE:
-                copiers.start(_get, copy, entry, here)
+                copiers.start(_get, copy, entry, here, count=entry.attributes.size or 0)
             elif kind is EntryKind.DIRECTORY:
                 each = _Folder(entry.path, here, entry.attributes, entry.above)
                 each.made = in_thread(_make_folder, here, entry.attributes.mode, target)
@@ -82,12 +84,13 @@ def get_tree(copy: SFTPCopy, path: bytes, attributes: Attributes, local: str) ->
         folders.extend(inner)
         return inner
 
-    copy_tree(copy.session, walk)
-    in_thread(_set_attributes, folders, copy.options.preserve_times)
+    with about_file(copy.session, path, local):
+        copy_tree(copy.session, walk)
+        in_thread(_set_attributes, folders, copy.options.preserve_times)
 
 
 def _get(copy: SFTPCopy, entry: _Entry, local: str) -> None:
-    copy.get(entry.path, local, follow=False, known=entry.attributes)
+    get_file(copy, entry.path, local, follow=False, known=entry.attributes)
 
 
 # The server's side

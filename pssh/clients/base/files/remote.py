@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from pssh.clients.base.files.session import SFTPSession
 from pssh.exceptions import SFTPIOError, SFTPNoSuchFileError
-from pssh.sftp import requests
+from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
-from pssh.sftp.replies import FileAttributes, Handle, Name, Names, Status
+from pssh.sftp.replies import FileAttributes, Handle, Name, Names, Status, StatVFS
 
 
 def stat(session: SFTPSession, path: bytes) -> Attributes:
@@ -18,6 +18,16 @@ def stat(session: SFTPSession, path: bytes) -> Attributes:
     """
     request = requests.stat(path)
     return session.request(request, FileAttributes, "look at", path).attributes
+
+
+def room(session: SFTPSession, path: bytes) -> StatVFS | None:
+    """Return the state of the file system that a path is on; ``None`` where it cannot be known.
+
+    :raises SFTPIOError: when there is nothing, or it may not be seen.
+    """
+    if not session.supports(constants.STATVFS):
+        return None
+    return session.request(requests.statvfs(path), StatVFS, "look at the file system of", path)
 
 
 def is_directory(session: SFTPSession, path: bytes) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from pssh.clients.base.files.access import FileAccess, PathLike
+from pssh.clients.base.files.copy_errors import named
 from pssh.clients.base.files.options import CopyOptions, Progress
 from pssh.clients.base.files.scp import receive, send
-from pssh.clients.base.files.sftp_copy import named
 
 
 class SCPAccess(FileAccess):

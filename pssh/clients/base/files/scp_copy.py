@@ -192,7 +192,7 @@ def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> 
         error.path = remote
         raise error from ex
     except Timeout as ex:
-        ex.path = remote  # type: ignore[attr-defined]
+        ex.path = remote
         raise
     except PSSHError:
         raise

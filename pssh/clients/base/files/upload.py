@@ -8,6 +8,7 @@ from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.files.blocks import blocks
+from pssh.clients.base.files.copy_errors import changed
 from pssh.clients.base.files.local import Source
 from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
@@ -153,15 +154,12 @@ class Upload:
             raise self._error
 
     def _changed(self) -> SFTPError:
-        session = self._session
-        return SFTPError(
+        return changed(
+            self._session,
+            self._path,
             "Local file %s changed while it was copied to %s on host %s:%s",
             self._source.path,
             printable(self._path),
-            session.host,
-            session.port,
-            host=session.host,
-            port=session.port,
         )
 
 

@@ -8,7 +8,9 @@ import stat
 from dataclasses import dataclass
 
 from pssh.clients.base.files import remote
+from pssh.clients.base.files.copy_errors import about_file
 from pssh.clients.base.files.crew import Crew, copy_tree, explore
+from pssh.clients.base.files.put_file import put_file
 from pssh.clients.base.files.sftp_copy import SFTPCopy, attributes_of
 from pssh.clients.base.threads import in_thread
 from pssh.exceptions import SFTPPermissionDeniedError
@@ -67,7 +69,7 @@ def put_tree(copy: SFTPCopy, local: str, path: bytes) -> None:
             there = remote.join(folder.target, os.fsencode(entry.name))
             kind = entry_kind(entry.status.st_mode)
             if kind is EntryKind.FILE:
-                files.append((entry.path, there))
+                files.append((entry.path, there, entry.status.st_size))
             elif kind is EntryKind.DIRECTORY:
                 inner.append(_Folder(entry.path, entry.status, there, entry.above))
             else:
@@ -80,12 +82,13 @@ def put_tree(copy: SFTPCopy, local: str, path: bytes) -> None:
         for each, new in zip(inner, made, strict=True):
             each.made = new
         folders.extend(inner)
-        for source, there in files:
-            copiers.start(copy.put, source, there)
+        for source, there, size in files:
+            copiers.start(put_file, copy, source, there, count=size)
         return inner
 
-    copy_tree(session, walk)
-    _set_attributes(copy, folders)
+    with about_file(session, path, local):
+        copy_tree(session, walk)
+        _set_attributes(copy, folders)
 
 
 def _look(path: str) -> tuple[str, os.stat_result]:
