@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from pssh.clients.base.files.local import Source
+from pssh.clients.base.files.local import Source, Target
 from pssh.config import HostConfig
 from pssh.exceptions import (
     ConnectionLostError,
@@ -488,3 +489,27 @@ def test_with_commands_at_the_same_time(connect_all: ConnectAll, way: Way) -> No
     client.join()
     assert [list(output.stdout or ()) for output in outputs] == [["here"], ["here"]]
     get_all(tasks)
+
+
+def test_a_disk_that_cannot_keep_up(
+    connect_all: ConnectAll, tmp_path: Path, remote_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (remote_folder / "original").write_bytes(content(6 * MEGABYTE))
+    write = Target.write
+
+    def slowly(target: Target, offset: int, parts: Sequence[memoryview]) -> None:
+        time.sleep(0.02)
+        write(target, offset, parts)
+
+    # More files than there are threads for them.
+    monkeypatch.setattr(Target, "write", slowly)
+    client = connect_all(20)
+    names = [{"n": str(number)} for number in range(20)]
+    with gevent.Timeout(60):
+        get_all(
+            client.copy_remote_file(
+                f"{remote_folder}/original", f"{tmp_path}/%(n)s", copy_args=names
+            )
+        )
+    for number in range(20):
+        assert (tmp_path / str(number)).read_bytes() == content(6 * MEGABYTE)

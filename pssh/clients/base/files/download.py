@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import gevent
 from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
@@ -21,8 +22,8 @@ from pssh.sftp.replies import DataPart, Reply, Status
 #: Bytes that may have been asked for and not come. The window of the channel (2 MiB) limits
 #: what is on its way; a little more keeps the server from waiting for the next request.
 _ASKED_MAX = 4 * 1024 * 1024
-#: Bytes that may wait to be written. Beyond it nothing more is asked for.
-_UNWRITTEN_MAX = 8 * 1024 * 1024
+#: Bytes that may have been asked for or wait to be written. Beyond it nothing more is asked for.
+_HELD_MAX = 8 * 1024 * 1024
 #: What is written at once, at least.
 _WRITE_SIZE = 1024 * 1024
 
@@ -154,10 +155,11 @@ class Download:
 
     def _ask(self, offset: int, length: int) -> None:
         """Ask for a part, as soon as there is room for it."""
-        while self._requests and (
+        # Where nothing is due and little waits, nothing would wake us.
+        while (self._requests or self._unwritten_size >= _WRITE_SIZE) and (
             self._requests >= self._allowed
             or self._asked + length > _ASKED_MAX
-            or self._unwritten_size > _UNWRITTEN_MAX
+            or self._asked + length + self._unwritten_size > _HELD_MAX
         ):
             self._wait()
         self._requests += 1
@@ -238,16 +240,18 @@ class Download:
             self._stopped = True
             self._unwritten.clear()
             self._unwritten_size = 0
-        if self._stopped or self._unwritten_size >= _WRITE_SIZE:
-            self._write()
+        if self._unwritten_size >= _WRITE_SIZE:
+            # Not here in the loop: all threads may be busy, and then it waits for one.
+            gevent.spawn_raw(self._write)
         self._progress.set()
 
     def _settle(self) -> None:
         """Have everything written that has come."""
-        self._write()
-        while self._writing:
+        while self._writing or self._unwritten:
             self._progress.clear()
-            self._progress.wait()
+            self._write()
+            if self._writing:
+                self._progress.wait()
 
     # Waiting
 

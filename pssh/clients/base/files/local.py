@@ -74,7 +74,7 @@ class Source:
         data, error = outcome(in_thread, self._file.call, os.pread, BLOCK, number * BLOCK)
         del self._reading[number]
         reading.set((data, error))
-        if error is None and self.users != 0:
+        if error is None:
             self._blocks[number] = data
             while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
                 self._blocks.popitem(last=False)
