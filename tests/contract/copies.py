@@ -6,6 +6,7 @@ import contextlib
 import os
 import pickle
 import random
+import resource
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -168,6 +169,17 @@ class Way:
             f"only {names} in {self.target}",
             timeout=5,
         )
+
+
+@contextlib.contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let this process write files of so many bytes only (Python ignores SIGXFSZ)."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def open_here(folder: Path) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import resource
 import stat
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from tests.contract.copies import (
     acting_as,
     content,
     eventually_closed,
+    files_up_to,
     impatient,
     need_root,
     once_at,
@@ -165,17 +166,6 @@ def test_a_server_without_sftp(connect: Connect, way: Way, sshd_with: StartServe
 # No room
 
 
-@contextlib.contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """Let this process write files of so many bytes only (Python ignores SIGXFSZ)."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("atomic", [False, True])
 def test_no_room_here(
     client: BaseSSHClient, tmp_path: Path, remote_folder: Path, atomic: bool
@@ -264,6 +254,30 @@ def test_no_room_over_there_and_resume(
     connect().copy_file(tmp_path / "original", str(path), resume=True, progress=progress)
     assert path.read_bytes() == content(SIZE)
     assert progress.done[0] == len(there) >= MEGABYTE
+
+
+def test_no_room_is_what_the_error_says(
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+) -> None:
+    (tmp_path / "original").write_bytes(content(MEGABYTE))
+    client, path = connected(faulty), f"{remote_folder}/copy"
+    # Block sizes; blocks in all, free, and for us; files in all, free, and for us; and the rest.
+    for room, full in [
+        ((4096, 4096, 1000, 50, 0, 100, 9, 9), True),
+        ((4096, 4096, 1000, 50, 40, 100, 9, 0), True),
+        ((4096, 4096, 1000, 50, 40, 0, 0, 0), False),
+        ((4096, 4096, 1000, 50, 40, 100, 9, 9), False),
+    ]:
+        told = struct.pack(">11Q", *room, 1, 0, 255).hex()
+        refused = Fault("WRITE", "refuse", message="Failure")
+        faulty.plan(refused, Fault("EXTENDED", "reply", 2, kind=201, body=told))
+        with client.open_sftp() as sftp:
+            with pytest.raises(SFTPFailureError, match="Could not write") as caught:
+                client.copy_file(tmp_path / "original", path, sftp=sftp)
+            assert ("no room is left" in str(caught.value)) == full
+            assert (caught.value.path, caught.value.host) == (path, client.host)
+            assert caught.value.code_name == "SSH_FX_FAILURE"
+            assert sftp.listdir(remote_folder) == []
 
 
 def test_a_full_device(client: BaseSSHClient, way: Way) -> None:
@@ -360,7 +374,8 @@ def test_an_sftp_server_that_is_killed(
     (tmp_path / "original").write_bytes(content(SIZE))
     with pytest.raises(SFTPError, match=r"session with host .* has ended") as caught:
         client.copy_file(tmp_path / "original", f"{remote_folder}/copy")
-    assert caught.value.host == client.host
+    assert_remote(caught.value, client, remote_folder / "copy")
+    assert caught.value.path == f"{remote_folder}/copy"
     assert copies.open_here(tmp_path) == []
     # The connection stands: a new session can do what the old one could not.
     assert list(client.run_command("echo here").stdout or ()) == ["here"]
@@ -406,6 +421,8 @@ def test_copies_that_are_not_answered(
         assert caught.value.host == client.host
         assert caught.value.step
         assert "SFTP" in caught.value.step
+        assert caught.value.path == str(way.remote / ("copy" if way.is_put else "original"))
+        assert caught.value.path in str(caught.value)
         if "send" not in caught.value.step:
             way.eventually_only()
         elif way.is_put:

@@ -80,7 +80,7 @@ class FileAccess(ChannelAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        local = os.fsdecode(local_file)
+        local = os.fspath(local_file)
         with named(self.host, self.port, local):
             if in_thread(_is_directory, local):
                 _check_recurse(local, recurse)
@@ -129,7 +129,7 @@ class FileAccess(ChannelAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        path, local = encode_path(remote_file, encoding), os.fsdecode(local_file)
+        path, local = encode_path(remote_file, encoding), os.fspath(local_file)
 
         name = os.fsdecode(path.rpartition(b"/")[2])
 
