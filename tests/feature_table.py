@@ -220,7 +220,8 @@ ABILITIES = (
 
 #: What the seam has besides, of which no user knows.
 PLUMBING = (
-    *("handshake", "auth_methods", "open_session", "directions", "lost_descriptor", "disconnect"),
+    *("handshake", "server_version", "auth_methods", "open_session", "directions"),
+    *("lost_descriptor", "disconnect"),
 )
 
 #: The settings in lines of a table, under the names that constructors know.

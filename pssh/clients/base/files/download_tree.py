@@ -12,7 +12,7 @@ from pssh.clients.base.files import remote
 from pssh.clients.base.files.copy_errors import about_file
 from pssh.clients.base.files.crew import Crew, copy_tree, explore
 from pssh.clients.base.files.get_file import get_file
-from pssh.clients.base.files.sftp_copy import SFTPCopy, times_of
+from pssh.clients.base.files.sftp_copy import SFTPCopy, mode_of, times_of
 from pssh.clients.base.threads import in_thread
 from pssh.exceptions import SFTPError, SFTPNoSuchFileError
 from pssh.local_path import EntryKind, check_link, describe, entry_kind, is_within, join
@@ -61,7 +61,7 @@ def get_tree(copy: SFTPCopy, path: bytes, attributes: Attributes, local: str) ->
     def walk(scouts: Crew, copiers: Crew) -> None:
         nonlocal target
         top = _Folder(path, local, attributes, (_realpath(copy, path),))
-        top.made, target = in_thread(_make_top, local, attributes.mode)
+        top.made, target = in_thread(_make_top, local, mode_of(attributes))
         folders.append(top)
         explore(scouts, top, lambda folder: visit(folder, copiers))
 
@@ -76,7 +76,7 @@ def get_tree(copy: SFTPCopy, path: bytes, attributes: Attributes, local: str) ->
                 copiers.start(_get, copy, entry, here, count=entry.attributes.size or 0)
             elif kind is EntryKind.DIRECTORY:
                 each = _Folder(entry.path, here, entry.attributes, entry.above)
-                each.made = in_thread(_make_folder, here, entry.attributes.mode, target)
+                each.made = in_thread(_make_folder, here, mode_of(entry.attributes), target)
                 inner.append(each)
             else:
                 what = describe(entry.attributes.permissions or 0)
@@ -216,12 +216,12 @@ def _set_attributes(folders: Sequence[_Folder], times: bool) -> None:
     """Give directories the modes and times that they keep, now that nothing changes in them."""
     # The inner ones first: an outer one may not let us in any more.
     for folder in sorted(folders, key=lambda each: each.local.count("/"), reverse=True):
-        attributes = folder.attributes
-        wanted = times_of(attributes) if times else None
+        wanted = times_of(folder.attributes) if times else None
         if wanted is not None:
             _set_times(folder, wanted)
-        if folder.made and attributes.mode is not None:
-            os.chmod(folder.local, attributes.mode)
+        mode = mode_of(folder.attributes)
+        if folder.made and mode is not None:
+            os.chmod(folder.local, mode)
 
 
 def _set_times(folder: _Folder, times: tuple[int, int]) -> None:

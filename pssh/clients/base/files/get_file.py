@@ -11,7 +11,7 @@ from pssh.clients.base.files.copy_errors import about_file, changed, not_regular
 from pssh.clients.base.files.download import Download
 from pssh.clients.base.files.local import Target
 from pssh.clients.base.files.options import Meter
-from pssh.clients.base.files.sftp_copy import SFTPCopy, beside, times_of
+from pssh.clients.base.files.sftp_copy import SFTPCopy, beside, mode_of, times_of
 from pssh.clients.base.threads import in_thread
 from pssh.local_path import describe
 from pssh.sftp import constants, requests
@@ -76,13 +76,13 @@ def _fetch(
     options = copy.options
     written = os.fsdecode(beside(os.fsencode(local))) if options.atomic else local
     in_thread(_make_parents, written)
-    mode = known.mode if known.mode is not None else 0o666
-    target = Target(written, mode, keep=options.resume, follow=follow)
+    mode = mode_of(known)
+    target = Target(written, 0o666 if mode is None else mode, keep=options.resume, follow=follow)
     meter = copy.meter(path, known.size or 0)
     complete = False
     try:
         size = _receive(copy, handle, path, known, target, meter)
-        target.finish(size, known.mode, times_of(known) if options.preserve_times else None)
+        target.finish(size, mode, times_of(known) if options.preserve_times else None)
         meter.finish(size)
         if options.atomic:
             in_thread(os.replace, written, local)

@@ -58,6 +58,17 @@ def attributes_of(status: os.stat_result, *, times: bool) -> Attributes:
     )
 
 
+def mode_of(attributes: Attributes) -> int | None:
+    """Return the permissions that the copy of a remote file gets here.
+
+    Without the set-user-ID, set-group-ID and sticky bits, as OpenSSH's clients do: what a server
+    sends must not run with the rights of who fetches it.
+
+    :returns: ``None`` where the server does not say.
+    """
+    return None if attributes.mode is None else attributes.mode & 0o777
+
+
 def times_of(attributes: Attributes) -> tuple[int, int] | None:
     """Return when a remote file was read and changed last, in nanoseconds.
 
