@@ -87,6 +87,16 @@ def test_write_flush_close(client: BaseSSHClient) -> None:
     assert lines(output) == ["end"]
 
 
+@pytest.mark.parametrize("source", ["", "one\n", "half a line"])
+def test_the_end_of_what_is_typed_on_a_terminal(client: BaseSSHClient, source: str) -> None:
+    """What reads a terminal does not see the channel's EOF."""
+    output = client.run_command("stty -echo; cat; echo; echo end", use_pty=True, stdin=source)
+    read = lines(output)
+    # What came before the terminal was told not to echo it is there twice.
+    assert "".join(map(str, read)).endswith(f"{source.strip()}end")
+    assert output.exit_code == 0
+
+
 def test_text_is_encoded_as_the_command_is(client: BaseSSHClient) -> None:
     output = client.run_command("od -An -tx1", encoding="latin-1")
     assert stdin(output).write("é") == 1

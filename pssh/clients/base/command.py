@@ -28,6 +28,10 @@ FIRST_READ_SIZE = 16 * 1024
 READ_SIZE = 128 * 1024 - 64
 WRITE_SIZE = 256 * 1024
 
+#: The character that ends the input of what reads a terminal (VEOF, termios(3)), as long as nobody
+#: has changed that.
+_CTRL_D = b"\x04"
+
 
 class Command:
     """A command on its channel.
@@ -47,6 +51,7 @@ class Command:
     __slots__ = (
         "__weakref__",
         "_aborted",
+        "_at_line_begin",
         "_exit",
         "_input_ended",
         "_input_lock",
@@ -89,6 +94,7 @@ class Command:
         self._exit = ExitStatus()
         self._input_lock: BoundedSemaphore | None = None
         self._input_ended = False
+        self._at_line_begin = True
         self._sudo = sudo
         self._read_size = FIRST_READ_SIZE
         channel.owner = weakref.ref(self)
@@ -292,6 +298,8 @@ class Command:
         with self._writing():
             self._check_input()
             self._send(data)
+            if data:
+                self._at_line_begin = data[-1:] in (b"\n", b"\r")
 
     def _send(self, data: bytes) -> None:
         view = memoryview(data)
@@ -299,10 +307,15 @@ class Command:
             view = view[self.connection.call(self.channel.write, view[:WRITE_SIZE]) :]
 
     def end_input(self) -> None:
-        """Send EOF: there will be no more input. Once is enough; again does nothing."""
+        """Send EOF: there will be no more input. Once is enough; again does nothing.
+
+        What reads a terminal does not see that, but Ctrl-D: in the middle of a line it takes two.
+        """
         with self._writing():
             if self._input_ended or self.done.is_set():
                 return
+            if self.has_pty:
+                self._send(_CTRL_D if self._at_line_begin else 2 * _CTRL_D)
             self._input_ended = True
             self.connection.call(self.channel.send_eof)
 

@@ -39,7 +39,7 @@ class Stdin:
         """Do nothing: :meth:`write` has sent everything when it returns."""
 
     def close(self) -> None:
-        """Send EOF: the command gets no more input.
+        """Send EOF: the command gets no more input. To a terminal Ctrl-D is typed as well.
 
         :raises ConnectionLostError: when the connection has ended.
         """
