@@ -107,13 +107,28 @@ class Bench:
             return None
         return stack.enter_context(Copies(measure.files, self._account))
 
-    def settings_for(self, measure: Measure, server: AnyServer, port: int) -> Settings:
+    def bastion_port_for(self, measure: Measure, stack: ExitStack) -> int:
+        """Where the bastion is reached; 0 where a measure has none."""
+        if not measure.bastion or not measure.bastion_delay:
+            return self._bastion.port if measure.bastion else 0
+        folder = self._folder / "bastion"
+        way = DelayProxy(folder, self._bastion.host, self._bastion.port, measure.bastion_delay)
+        return stack.enter_context(way).port
+
+    def logins(self) -> int:
+        """How often somebody has logged in to the bastion."""
+        return self._bastion.log().count("Accepted ")
+
+    def settings_for(
+        self, measure: Measure, server: AnyServer, port: int, bastion_port: int
+    ) -> Settings:
         """What a worker has to know."""
-        bastion_port = self._bastion.port if measure.bastion else 0
         known_hosts = self._folder / "known_hosts"
         texts = [server.known_hosts_text(port)]
         if measure.bastion:
             texts.append(self._bastion.known_hosts_text(bastion_port))
+            # Another server, where there are two bastions in a row.
+            texts.append(self._logging_server.known_hosts_text(self._logging_server.port))
         known_hosts.write_text("".join(texts))
         if measure.long_lines:
             self._write_long_lines(measure.long_lines)
@@ -126,6 +141,7 @@ class Bench:
             "addresses": getattr(server, "addresses", [server.host]),
             "port": port,
             "bastion_port": bastion_port,
+            "inner_bastion_port": self._logging_server.port,
             "user": server.user,
             "key": str(self._key),
             "known_hosts": str(known_hosts),
@@ -171,18 +187,19 @@ class _Scene:
         self._server = server = bench.server_for(measure, stack)
         self._proxy = bench.proxy_for(measure, server, stack)
         port = self._proxy.port if self._proxy else server.port
-        self._settings = bench.settings_for(measure, server, port)
+        bastion_port = bench.bastion_port_for(measure, stack)
+        self._settings = bench.settings_for(measure, server, port, bastion_port)
         self._copies = bench.copies_for(measure, stack)
 
     def run(self, peer: Peer, home: Path) -> Figures:
         """Do one run. What it has copied is compared with the original, and removed.
 
         What the server needed is added as ``server``, and what the way to it needed as ``proxy``,
-        both in CPU seconds.
+        both in CPU seconds; and the logins on the bastion as ``logins``.
         """
         copies = self._copies
         own = copies.settings if copies else {}
-        before = self._cpu()
+        before, logins = self._cpu(), self._bench.logins()
         try:
             figures = peer.run({**self._settings, **own}, home, self.measure.patience)
             if copies:
@@ -194,7 +211,13 @@ class _Scene:
                 copies.clear()
             self._bench.clear_log()
         server, proxy = (now - then for now, then in zip(self._cpu(), before, strict=True))
-        return {**figures, "server": server, "proxy": proxy, "cores": os.cpu_count() or 1}
+        return {
+            **figures,
+            "server": server,
+            "proxy": proxy,
+            "logins": self._bench.logins() - logins,
+            "cores": os.cpu_count() or 1,
+        }
 
     def _cpu(self) -> tuple[float, float]:
         servers = {self._server.pid, *(server.pid for server in self._bench.servers())}

@@ -77,6 +77,7 @@ class Measure:
     :ivar patience: seconds that a peer may take, its start included. One that takes longer is
         ended, and the table says so.
     :ivar bastion: whether the hosts are behind another server.
+    :ivar bastion_delay: seconds that each direction to that takes.
     :ivar light_server: whether the server is one that many thousand connections fit into.
     """
 
@@ -94,6 +95,7 @@ class Measure:
     rounds: int | None = None
     patience: float = 60.0
     bastion: bool = False
+    bastion_delay: float = 0.0
     light_server: bool = False
 
     def without(self, absent: Collection[Peer]) -> Measure:

@@ -7,6 +7,7 @@ from benchmarks.connect_measures import CONNECT_MEASURES
 from benchmarks.file_measures import FILE_MEASURES
 from benchmarks.measure import Measure, Row
 from benchmarks.peer import MACHINE
+from benchmarks.proxy_measures import PROXY_MEASURES
 
 LIMITS = Measure(
     "limits",
@@ -21,4 +22,4 @@ LIMITS = Measure(
     (MACHINE,),
 )
 
-MEASURES = (LIMITS, *CONNECT_MEASURES, *COMMAND_MEASURES, *FILE_MEASURES)
+MEASURES = (LIMITS, *CONNECT_MEASURES, *COMMAND_MEASURES, *FILE_MEASURES, *PROXY_MEASURES)

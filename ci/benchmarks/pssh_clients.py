@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from benchmarks.gauge import Settings, hosts_of
+from benchmarks.gauge import Settings, expect, hosts_of
+
+#: Exit codes that are not what the server said.
+WRONG: list[object] = []
 
 
 def client_module(settings: Settings) -> Any:
@@ -25,6 +28,17 @@ def single_client(settings: Settings) -> Any:
     return client_module(settings).SSHClient(settings["host"], **_arguments(settings))
 
 
+def run_and_read(client: Any, hosts: int) -> None:
+    """Run a command on all hosts, read its output and check its result."""
+    output = client.run_command("echo hello")
+    client.join(output)
+    for host_output in output:
+        expect(list(host_output.stdout), ["hello"], "the output")
+        if host_output.exit_code != 0:
+            WRONG.append(host_output.exit_code)
+    expect(len(output), hosts, "the number of results")
+
+
 def _arguments(settings: Settings) -> dict[str, Any]:
     arguments = {
         "user": settings["user"],
@@ -39,4 +53,6 @@ def _arguments(settings: Settings) -> dict[str, Any]:
     if settings["bastion_port"]:
         arguments["proxy_host"] = settings["host"]
         arguments["proxy_port"] = settings["bastion_port"]
+    if "jump" in settings:
+        arguments["proxy_jump"] = settings["jump"]
     return arguments

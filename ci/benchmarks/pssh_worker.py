@@ -5,27 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 
-from benchmarks import pssh_files
+from benchmarks import pssh_files, pssh_proxies
 from benchmarks.gauge import Figures, Gauge, Settings, expect, memory_kib, of_all, work
-from benchmarks.pssh_clients import client_module, parallel_client
-
-#: Exit codes that are not what the server said.
-WRONG: list[object] = []
-
-
-def run_and_read(client: Any, hosts: int) -> None:
-    """Run a command on all hosts, read its output and check its result."""
-    output = client.run_command("echo hello")
-    client.join(output)
-    for host_output in output:
-        expect(list(host_output.stdout), ["hello"], "the output")
-        if host_output.exit_code != 0:
-            WRONG.append(host_output.exit_code)
-    expect(len(output), hosts, "the number of results")
+from benchmarks.pssh_clients import WRONG, client_module, parallel_client, run_and_read
 
 
 def connect_and_run(settings: Settings) -> Figures:
@@ -140,5 +125,9 @@ if __name__ == "__main__":
         "put_and_raw": pssh_files.put_and_raw,
         "get_and_raw": pssh_files.get_and_raw,
         "put_to_all": pssh_files.put_to_all,
+        "through_and_direct": pssh_proxies.through_and_direct,
+        "two_and_one": pssh_proxies.two_and_one,
+        "put_and_direct": pssh_proxies.put_and_direct,
+        "get_and_direct": pssh_proxies.get_and_direct,
     }
     work({name: counting_wrong(task) for name, task in tasks.items()})
