@@ -284,9 +284,10 @@ def make_tree(top: Path) -> Path:
     for name in NAMES:
         inner = top / name
         inner.mkdir()
-        for number, content in enumerate(CONTENTS):
+        for number, content in enumerate([b"", b"x", os.fsencode(name) * 10_000]):
             write(inner / str(number), content, 0o600 + number)
     (top / "empty/in/an empty").mkdir(parents=True)
+    write(top / "large", LARGE)
     write(top / "setuid", b"s", 0o4755)
     (top / "plain").chmod(0o700)
     (top / "read only").mkdir()
