@@ -38,6 +38,7 @@ from tests.contract.scp_copies import (
     write,
 )
 from tests.servers.account import Account
+from tests.servers.asyncssh_server import AsyncSSHServer
 from tests.servers.cut_proxy import CutProxy
 from tests.servers.process_tree import all_processes
 
@@ -236,6 +237,17 @@ class TestRefused:
         send(client, local, remote / "top", recurse=True)
         receive(client, remote / "top", local / "back", recurse=True)
         assert tree(local / "back") == {"one": (0o644, LARGE)}
+
+    def test_a_host_that_refuses_a_command(
+        self, connect: Connect, asyncssh_server: AsyncSSHServer, remote: Path, local: Path
+    ) -> None:
+        """asyncssh's server takes no command that is not UTF-8."""
+        client = connect(asyncssh_server)
+        write(local / "\udcff")
+        with pytest.raises(SCPError, match="Could not start a command") as caught:
+            send(client, local, remote / "new", recurse=True, atomic=True)
+        check_error(caught.value, client, remote / "new")
+        assert not (remote / "new/\udcff").exists()
 
     def test_a_host_without_scp(
         self, sshd_with: StartServer, connect: Connect, remote: Path, local: Path

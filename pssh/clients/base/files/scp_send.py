@@ -201,26 +201,26 @@ def attempt(
     :param work: sends.
     :param tidy: removes what is left after a failure.
     """
-    refusal = _try(copy, command, work, tidy, again=bool(directory))
+    refusal = _try(copy, copy.start(command), work, tidy, again=bool(directory))
     if refusal is None:
         return
     try:
-        _try(copy, shell.in_new_directory(directory, command), work, tidy, again=False)
+        program = copy.start(shell.in_new_directory(directory, command))
     except SessionError as ex:
         # The host runs scp and nothing else.
         raise refusal from ex
+    _try(copy, program, work, tidy, again=False)
 
 
 def _try(
     copy: Copy,
-    command: bytes,
+    program: Program,
     work: Callable[[Sender], None],
     tidy: Callable[[Sender, BaseException], None],
     *,
     again: bool,
 ) -> SCPError | None:
     """Have something sent; return the error that a missing directory may be the reason of."""
-    program = copy.start(command)
     sender = Sender(copy, program)
     try:
         work(sender)
