@@ -17,6 +17,7 @@ from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import InvalidAPIUseError, SCPError
 from tests.conftest import missing
 from tests.contract.conftest import Connect
+from tests.contract.copies import client, connected, kept_clients
 from tests.contract.scp_copies import (
     LARGE,
     check_error,
@@ -34,7 +35,7 @@ from tests.contract.scp_copies import (
 from tests.servers.account import Account
 from tests.servers.server import Server
 
-__all__ = ["local", "remote"]
+__all__ = ["client", "connected", "kept_clients", "local", "remote"]
 
 CONTENTS = [b"", b"x", LARGE]
 WAYS: list[dict[str, Any]] = [{}, {"atomic": True}, {"resume": True}]

@@ -16,6 +16,7 @@ import pytest
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import SCPError
 from tests.contract.conftest import Connect
+from tests.contract.copies import client, connected, kept_clients
 from tests.contract.outputs import eventually
 from tests.contract.scp_copies import (
     LARGE,
@@ -32,7 +33,7 @@ from tests.contract.scp_copies import (
 )
 from tests.servers.account import Account
 
-__all__ = ["local", "remote"]
+__all__ = ["client", "connected", "kept_clients", "local", "remote"]
 
 MIB = 1024 * 1024
 
