@@ -26,6 +26,7 @@ from pssh.clients.base.connection import Connection
 from pssh.clients.base.single import BaseSSHClient
 from pssh.config import HostConfig
 from pssh.exceptions import (
+    ConnectError,
     ConnectionLostError,
     HostKeyMismatchError,
     PSSHError,
@@ -374,9 +375,10 @@ def test_reset_at_any_point_of_the_handshake(
         proxy.cut_after(count)
         error = error_of(library, proxy.host, port=proxy.port)
 
-        assert isinstance(error, ConnectionLostError), f"after {count} bytes: {error!r}"
+        # A reset may come before the connection is known to stand; then it was never lost.
+        assert isinstance(error, ConnectError | ConnectionLostError), f"{count} bytes: {error!r}"
         assert (error.host, error.port) == (proxy.host, proxy.port)
-        assert "was lost" in str(error)
+        assert isinstance(error, ConnectError) or "was lost" in str(error)
 
 
 def test_a_line_without_end_instead_of_a_version(library: Library) -> None:

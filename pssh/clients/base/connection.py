@@ -144,8 +144,9 @@ class Connection:
                 result = operation(*args)
             except BaseException as ex:
                 self._failed(me, ex)
-                if self._lost is not None and self._lost is not ex:
-                    # The way to the host has failed, and knows why.
+                if isinstance(ex, PSSHError) and self._lost not in (None, ex):
+                    # The way to the host has failed, and knows why. (A time-out, or whatever
+                    # else ends a wait, is not about the way.)
                     raise self.end() from ex
                 raise
             if self._keeps_unsent and self.session.lost_descriptor():
