@@ -67,17 +67,25 @@ class Bench:
         )
 
     def run(self, measure: Measure, rounds: int) -> Outcome:
-        """Let the peers take turns at a measure; one that fails twice is left out from then on."""
-        outcome = Outcome({peer.name: [] for peer in (*measure.peers, *measure.guests)})
+        """Do so many rounds of a measure."""
+        outcome = Outcome({})
+        for number in range(rounds):
+            self.run_round(measure, number, outcome)
+        return outcome
+
+    def run_round(self, measure: Measure, number: int, outcome: Outcome) -> None:
+        """Let the peers take turns at a measure; one that fails twice is left out from then on.
+
+        :param outcome: gets the figures.
+        """
+        peers = turn(measure.peers, number) + (measure.guests if number == 0 else ())
         with ExitStack() as stack:
             scene = _Scene(measure, self, stack)
-            for number in range(min(rounds, measure.rounds or rounds)):
-                peers = turn(measure.peers, number) + (measure.guests if number == 0 else ())
-                for peer in peers:
-                    if peer.name not in outcome.failures:
-                        print(f"{measure.name}: round {number + 1}, {peer.name}", file=sys.stderr)
-                        self._run(peer, scene, outcome)
-        return outcome
+            for peer in peers:
+                outcome.runs.setdefault(peer.name, [])
+                if peer.name not in outcome.failures:
+                    print(f"{measure.name}: round {number + 1}, {peer.name}", file=sys.stderr)
+                    self._run(peer, scene, outcome)
 
     def _run(self, peer: Peer, scene: _Scene, outcome: Outcome) -> None:
         try:

@@ -141,8 +141,8 @@ LARGE_FAR_COLUMNS = (
 SMALL_COLUMNS = (
     Column("1,000 put, s", "small-put", of.wall, is_wall=True),
     Column("1,000 got, s", "small-get", of.wall, is_wall=True),
-    Column("30 put at 50 ms, s", "small-put-50ms", of.wall, is_wall=True),
-    Column("30 got at 50 ms, s", "small-get-50ms", of.wall, is_wall=True),
+    Column("20 put at 50 ms, s", "small-put-50ms", of.wall, is_wall=True),
+    Column("20 got at 50 ms, s", "small-get-50ms", of.wall, is_wall=True),
 )
 MEMORY_COLUMNS = (
     Column("100 hosts, MiB", "hosts-100", of.most),

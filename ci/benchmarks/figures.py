@@ -135,8 +135,8 @@ HEADLINES = (
     Headline("a file got at 50 ms, MB/s", "large-get-50ms", far_rate, more=True, is_wall=True),
     Headline("1,000 small files put, s", "small-put", wall, is_wall=True),
     Headline("1,000 small files got, s", "small-get", wall, is_wall=True),
-    Headline("30 small files put at 50 ms, s", "small-put-50ms", wall, is_wall=True),
-    Headline("30 small files got at 50 ms, s", "small-get-50ms", wall, is_wall=True),
+    Headline("20 small files put at 50 ms, s", "small-put-50ms", wall, is_wall=True),
+    Headline("20 small files got at 50 ms, s", "small-get-50ms", wall, is_wall=True),
     Headline("memory of an open connection, KiB", "hosts-1000", memory_per_host(1000)),
 )
 

@@ -30,7 +30,7 @@ BIG = Files(256 * MIB)
 FAR_FILE = Files(64 * MIB)
 SMALL = Files(4 * KIB, count=2000)
 SMALL_NEAR = Files(4 * KIB, count=1000)
-SMALL_FAR = Files(4 * KIB, count=30)
+SMALL_FAR = Files(4 * KIB, count=20)
 FOR_ALL = Files(1024 * MIB, hosts=20, in_memory=False)
 
 

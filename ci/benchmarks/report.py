@@ -61,7 +61,8 @@ def _cells(row: Row, peer: str, outcome: Outcome) -> tuple[str, ...]:
     """A peer's name, its median, how far its runs lie apart, and the ratios to ours."""
     values = outcome.values(peer, row.value)
     if not values:
-        return (peer, outcome.failures.get(peer, FAILED))
+        # A program that ends with its command has no memory of an open connection, for example.
+        return (peer, outcome.failures.get(peer, "-" if outcome.runs.get(peer) else FAILED))
     median = statistics.median(values)
     mark = SERVERS if row.is_wall and outcome.is_the_servers(peer) else ""
     spread = f"{min(values):.3g}-{max(values):.3g}" if len(values) > 1 else ""
