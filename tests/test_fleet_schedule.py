@@ -190,6 +190,18 @@ def test_connect_rate() -> None:
     assert times(run) == [0, 3, 3.5]
 
 
+def test_connect_rate_of_repeated_attempts() -> None:
+    schedule = Schedule(2, Rollout(connect_rate=2), 0, 100)
+    assert schedule.next(0) == Start(0)
+    assert schedule.connect_again(0.1) == pytest.approx(0.4)
+    assert schedule.connect_again(0.1) == pytest.approx(0.9)
+    decision = schedule.next(0.2)
+    assert isinstance(decision, Wait)
+    assert decision.seconds == pytest.approx(1.3)
+    assert schedule.connect_again(9) == 0
+    assert Schedule(2, Rollout(), 0, 100).connect_again(7) == 0
+
+
 def test_failed_and_unreachable_are_counted_apart() -> None:
     takes = [(1, FAILED), (1, UNREACHABLE), (1, FAILED), (1, UNREACHABLE), (1, FAILED), (1, OK)]
     run = simulate(Rollout(fanout=1, max_failures=2), takes)

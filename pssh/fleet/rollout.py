@@ -30,7 +30,8 @@ class Rollout:
     :param pause: seconds between two batches.
     :param connect_rate: at most so many new connections per second, one after the other, for
         servers and bastions that refuse more (``MaxStartups`` in sshd_config(5)). 0.5 is one
-        each two seconds. Hosts that are connected do not count, nor do repeated attempts.
+        each two seconds. Repeated attempts take their turn too; hosts that are connected do not
+        count.
     :param max_failures: stop when more hosts than this have failed: 0 stops at the first. A
         command with another exit code than 0 has failed.
     :param max_fail_percentage: stop when more than this percentage of the hosts of a batch, or

@@ -103,11 +103,22 @@ class Schedule:
         index = self._next
         self._next += 1
         self.running.add(index)
-        if self._rules.connect_rate is not None and self._connects(index):
-            self._may_connect = now + 1 / self._rules.connect_rate
+        if self._connects(index):
+            self.connect_again(now)
         if self._rules.host_timeout is not None:
             self._due.append((now + self._rules.host_timeout, index))
         return Start(index)
+
+    def connect_again(self, now: float) -> float:
+        """Decide when a further connection may be made, and take that turn.
+
+        :param now: the time.
+        :returns: seconds from now.
+        """
+        turn = max(now, self._may_connect)
+        if self._rules.connect_rate is not None:
+            self._may_connect = turn + 1 / self._rules.connect_rate
+        return turn - now
 
     def ended(self, index: int, state: HostState, now: float) -> None:
         """Work on a host has ended.

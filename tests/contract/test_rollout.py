@@ -26,6 +26,7 @@ from pssh.fleet import FleetResult, HostResult, HostState, Observer, Rollout
 from tests.contract.conftest import ConnectAll, Library, Settings
 from tests.contract.outputs import WAITS, eventually, lines, stdin
 from tests.servers.fakes import Silent
+from tests.servers.process import free_port
 
 
 class Recorder(Observer):
@@ -85,8 +86,8 @@ def groups(client: BaseParallelSSHClient) -> list[list[int]]:
 
 @pytest.fixture
 def refused() -> HostConfig:
-    """A host on which nothing listens: the discard port of loopback."""
-    return HostConfig(port=9)
+    """A host on which nothing listens."""
+    return HostConfig(port=free_port())
 
 
 # Commands
@@ -371,6 +372,15 @@ def test_connect_auth(connect_all: ConnectAll, refused: HostConfig) -> None:
     assert time.monotonic() - begin < 90
 
 
+def test_connect_rate_of_repeated_attempts(connect_all: ConnectAll, refused: HostConfig) -> None:
+    client = connect_all(2, port=refused.port, num_retries=3, retry_delay=0)
+    begin = time.monotonic()
+    gevent.joinall(client.connect_auth(rollout=Rollout(connect_rate=20)))
+    assert groups(client) == [[], [], [0, 1], []]
+    # Six attempts have five spaces between them.
+    assert time.monotonic() - begin >= 0.25
+
+
 def test_killed_greenlets(connect_all: ConnectAll) -> None:
     """Those of a run are the user's, who may kill them at any time."""
     with Silent() as silent:
@@ -458,7 +468,9 @@ def test_a_timeout_of_the_caller(connect_all: ConnectAll) -> None:
 def test_hosts_that_wait_cost_little(library: Library, refused: HostConfig) -> None:
     hosts = [f"host{number}" for number in range(5_000)]
     hosts[0] = "127.0.0.1"
-    client = library.ParallelSSHClient(hosts, port=9, num_retries=1, host_key_policy="ignore")
+    client = library.ParallelSSHClient(
+        hosts, port=refused.port, num_retries=1, host_key_policy="ignore"
+    )
     tracemalloc.start()
     try:
         tasks = client.connect_auth(rollout=Rollout(fanout=1, max_unreachable=0))

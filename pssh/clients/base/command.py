@@ -173,7 +173,7 @@ class Command:
                 # It came while this greenlet had its turn, but is meant for the program, which
                 # may still want the command ended. What was just read may be missing.
                 self.cut_short(ex)
-                gevent.spawn(_raise, ex)
+                pass_on(ex)
 
     def _read_to_end(self) -> None:
         connection, channel = self.connection, self.channel
@@ -438,9 +438,16 @@ class Command:
             gevent.spawn(self.wait).rawlink(callback)
 
 
-def _raise(error: BaseException) -> None:
-    """Raise in a greenlet of its own what gevent then hands on to the main one."""
-    raise error
+def pass_on(interrupt: KeyboardInterrupt) -> None:
+    """Have gevent hand Ctrl-C, which hit a greenlet of ours by chance, on to the main one.
+
+    :param interrupt: the exception.
+    """
+
+    def run() -> None:
+        raise interrupt
+
+    gevent.spawn(run)
 
 
 def _signal_number(name: str) -> int:

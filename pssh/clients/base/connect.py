@@ -57,12 +57,18 @@ class Target:
     keepalive: float
 
 
-def connect(target: Target, new_session: SessionFactory, transport: Transport) -> Connection:
+def connect(
+    target: Target,
+    new_session: SessionFactory,
+    transport: Transport,
+    before_retry: Callable[[], object] | None = None,
+) -> Connection:
     """Return a connection that is ready for use.
 
     :param target: where to connect to.
     :param new_session: makes the library's session for host, port and algorithms.
     :param transport: the way there.
+    :param before_retry: called before each attempt but the first one; may wait.
     :raises PSSHError: what the last attempt failed with.
     """
     attempt = 0
@@ -85,6 +91,8 @@ def connect(target: Target, new_session: SessionFactory, transport: Transport) -
                     raise
                 logger.info("%s. Trying again in %s seconds", ex, target.retry_delay)
             gevent.sleep(target.retry_delay)
+            if before_retry is not None:
+                before_retry()
 
 
 def _attempt(

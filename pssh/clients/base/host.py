@@ -158,9 +158,10 @@ class HostClient(Closing, ABC):
         """Whether there is a connection, as far as is known without asking."""
         return self._connection is not None and self._connection.alive
 
-    def connect(self) -> Connection:
+    def connect(self, before_retry: Callable[[], object] | None = None) -> Connection:
         """Return the connection, opening it where there is none that works.
 
+        :param before_retry: called before each attempt but the first one; may wait.
         :raises PSSHError: when the host cannot be reached or does not let the user in.
         """
         connection = self._connection
@@ -174,14 +175,14 @@ class HostClient(Closing, ABC):
             if self._connection is None or not self._connection.alive:
                 self._drop_connection()
                 self._check_password()
-                self._connection = self._new_connection()
+                self._connection = self._new_connection(before_retry)
             return self._connection
 
-    def _new_connection(self) -> Connection:
+    def _new_connection(self, before_retry: Callable[[], object] | None) -> Connection:
         closed_before = self._times_closed
         self._connector = gevent.getcurrent()
         try:
-            connection = connect(self._target(), self._new_session, self._transport())
+            connection = connect(self._target(), self._new_session, self._transport(), before_retry)
         except _Closed:
             raise self._closed_meanwhile() from None
         finally:

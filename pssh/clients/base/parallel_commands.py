@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import gevent
 
-from pssh.clients.base.command import Command
+from pssh.clients.base.command import Command, pass_on
 from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.ending import end_commands, interrupted
 from pssh.clients.base.parallel_files import ParallelFileAccess
@@ -67,7 +67,10 @@ class ParallelCommands(ParallelFileAccess):
         except BaseException as ex:
             # Whatever it is, somebody waits for the start.
             self._fail_to_start(start, index, ex, watch)
-            if not isinstance(ex, Exception):
+            if isinstance(ex, KeyboardInterrupt):
+                # Out of a bare greenlet it would get in the way of whatever switched to this one.
+                pass_on(ex)
+            elif not isinstance(ex, Exception):
                 raise
             return
         finally:

@@ -236,7 +236,7 @@ class FleetRun:
             with self._slots:
                 job.client = self._client_of(host.index)
                 self.watch.change(host, HostState.CONNECTING)
-                job.client.connect()
+                job.client.connect(self._take_turn)
                 self.watch.change(host, HostState.RUNNING)
                 well = self._work(job.client, host)
         except BaseException as ex:
@@ -247,6 +247,10 @@ class FleetRun:
                 raise
             raise error from None
         self._ended(host, HostState.OK if well else HostState.FAILED)
+
+    def _take_turn(self) -> None:
+        """Wait until a host may be connected to once more."""
+        gevent.sleep(self._schedule.connect_again(time.monotonic()))
 
     def _ended(self, host: HostResult, state: HostState) -> None:
         del self._jobs[host.index]
