@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,14 @@ def start(
     """Start a program; what it may have inherited of a terminal is taken from it."""
     program = HOSTS + textwrap.dedent(source)
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "TERM": "xterm", "COLUMNS": "120"}
-    return subprocess.Popen(
+    made = subprocess.Popen(
         [sys.executable, "-c", program], env=environment, stdout=stdout, stderr=stderr
     )
+    # One that hangs fails its test, rather than all of them.
+    watchdog = threading.Timer(60, made.kill)
+    watchdog.daemon = True
+    watchdog.start()
+    return made
 
 
 def read_all(terminal: int) -> str:
