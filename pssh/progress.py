@@ -97,6 +97,9 @@ class Progress(Observer):
         line = self._rich.Text(no_wrap=True, overflow="ellipsis")
         if self._title:
             line.append(f"{self._title} ", "bold")
+        # What a narrow terminal cuts off is at the end.
+        seconds = int(time.monotonic() - self._began)
+        line.append(f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}  ", "dim")
         done = sum(number for state, number in self._counts.items() if state.final)
         line.append(f"{done}/{self._hosts} hosts")
         for state, colour in _SHOWN:
@@ -104,8 +107,6 @@ class Progress(Observer):
                 line.append(f"  {self._counts[state]} {state.value}", colour)
         if self._bytes:
             line.append(f"  {self._rich.decimal(self._bytes)}")
-        seconds = int(time.monotonic() - self._began)
-        line.append(f"  {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}", "dim")
         return line
 
     def __enter__(self) -> Progress:

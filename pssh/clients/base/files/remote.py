@@ -92,6 +92,7 @@ def make_directories(session: SFTPSession, path: bytes, mode: int | None = None)
     :raises SFTPIOError: when one of them cannot be made.
     """
     missing = [path]
+    tried: set[bytes] = set()
     made = False
     while missing:
         here = missing[-1]
@@ -103,8 +104,10 @@ def make_directories(session: SFTPSession, path: bytes, mode: int | None = None)
             missing.pop()
         except SFTPNoSuchFileError:
             parent = parent_of(here)
-            if not parent or parent == here:
+            # Below /proc, for one, there is no such file whether or not the parent is there.
+            if not parent or parent == here or here in tried:
                 raise
+            tried.add(here)
             missing.append(parent)
     return made
 
