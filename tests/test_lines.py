@@ -42,6 +42,22 @@ def test_chunks_do_not_matter(data: bytes, places: list[int]) -> None:
     assert split.finish() == []
 
 
+@given(st.lists(st.integers(0, 3000), min_size=1), st.booleans(), st.integers(1, 5000))
+def test_long_lines_and_short_ones(lengths: list[int], has_cr: bool, size: int) -> None:
+    """Chunks of long lines are split in another way than those of short ones."""
+    wanted = ["x" * length for length in lengths]
+    data = ("\r\n" if has_cr else "\n").join([*wanted, "the rest"]).encode()
+    decoder = LineDecoder()
+    lines: list[str | bytes] = []
+    for start in range(0, len(data), size):
+        decoder.feed(data[start : start + size])
+        lines += decoder.lines
+    decoder.finish()
+    lines += decoder.lines
+
+    assert lines == [*wanted, "the rest"]
+
+
 def test_lines_come_as_soon_as_they_are_complete() -> None:
     split = ByteLines()
     assert split.feed(b"one\ntw") == [b"one"]
