@@ -16,6 +16,7 @@ from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import SessionError
 from tests.contract.conftest import ConnectAll
 from tests.contract.outputs import READS_NOTHING, lines, stdin, stdout
+from tests.contract.programs import RunProgram
 
 
 def _generated() -> Iterator[str | bytes]:
@@ -179,6 +180,22 @@ def test_a_pipe_does_not_block_the_loop(client: BaseSSHClient) -> None:
         assert lines(client.run_command("echo meanwhile")) == ["meanwhile"]
         sink.close()
         assert lines(output) == []
+
+
+def test_a_program_ends_while_nothing_comes(run_program: RunProgram) -> None:
+    """Nothing may wait in one of Python's files then, which would be a fatal error."""
+    run_program("""
+        reading, writing = os.pipe()
+        os.dup2(reading, 0)
+        client = library.SSHClient(host, **settings)
+        for source in (sys.stdin, sys.stdin.buffer):
+            output = client.run_command("exit 3", stdin=source)
+            client.wait_finished(output)
+            assert output.exit_code == 3
+        shell = client.open_shell()
+        shell.run("sleep 3600")
+        output = client.run_command("sleep 3600", on_line=print, command_timeout=3600)
+    """)
 
 
 def test_a_large_source_stays_out_of_memory(connect_all: ConnectAll) -> None:

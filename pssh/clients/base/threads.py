@@ -17,15 +17,13 @@ _Result = TypeVar("_Result")
 
 #: At most this many at a time. Names: as many as the hosts that are worked on at the same
 #: time by default, and more, so that slow ones do not hold up the rest. Keys: decrypting is
-#: a matter of processors. Kerberos: it asks its servers over the network, like names. Standard
-#: input: it may be a pipe, on which nothing comes for a long time.
+#: a matter of processors. Kerberos: it asks its servers over the network, like names.
 #: Threads are started when they are needed.
 _SIZES = {
     "names": 128,
     "keys": 4,
     "files": 8,
     "gssapi": 128,
-    "stdin": 128,
     "processes": 8,
 }
 
@@ -33,8 +31,7 @@ _SIZES = {
 def pool(kind: str) -> ThreadPool:
     """Return the threads of this hub for a kind of work.
 
-    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"``, ``"stdin"`` or
-        ``"processes"``.
+    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"`` or ``"processes"``.
     """
     hub = gevent.get_hub()
     # A forked child has none of its parent's threads.
