@@ -195,6 +195,8 @@ def test_answers_that_pile_up_on_a_real_connection_are_read(
     client = connect(keepalive_seconds=1000)
     connection = client.connect()
     assert connection.keepalive is not None
+    # What OpenSSH says by itself after the authentication has come with that.
+    client.wait_finished(client.run_command("true"))
     before = connection_id(client)
     received = connection.bytes_received()
     connection.session.send_keepalive()
