@@ -300,6 +300,11 @@ def test_without_rules(connect_all: ConnectAll, refused: HostConfig) -> None:
             assert recorder.of(1) == ["connecting", "unreachable"]
             assert recorder.of(2) == ["connecting", "running", "failed"]
         assert groups(client) == [[0], [2], [1], []]
+    # It is about the hosts that the command ran on.
+    client.hosts, client.host_config = ["localhost"], None
+    again = client.last_result
+    assert again is not None
+    assert [host.host for host in again] == ["127.0.0.1"] * 3
 
 
 # Greenlets

@@ -12,7 +12,7 @@ from pssh.clients.base.command import Command, pass_on
 from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.ending import end_commands, interrupted
 from pssh.clients.base.parallel_files import ParallelFileAccess
-from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried, results_for
+from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import CommandStart
 from pssh.clients.base.waiting import raise_error_of_on_line
@@ -34,15 +34,19 @@ class ParallelCommands(ParallelFileAccess):
         super().__init__(hosts, *args, **settings)
         self._output: list[HostOutput] | None = None
         self.cmds: list[CommandStart] | None = None
+        #: The last result that is not kept up to date, and the commands that it is about.
+        self._unwatched: tuple[FleetResult, Sequence[CommandStart]] | None = None
 
     def _run_at_once(
         self, requests: Sequence[CommandRequest], observer: Observer | None
     ) -> list[CommandStart]:
         """Start all commands, and return while they run."""
-        watch = self._watch(observer) if observer is not None else None
         cmds: list[CommandStart] = []
         self.cmds, self._output = cmds, None
-        self._result = watch.result if watch is not None else None
+        watched = self._watch(observer)
+        self._unwatched = (watched.result, cmds)
+        # Without an observer nobody has to be told at once: the commands know how far they are.
+        watch = watched if watched.observed else None
         try:
             for index, request in enumerate(requests):
                 self._slots.acquire()
@@ -101,6 +105,8 @@ class ParallelCommands(ParallelFileAccess):
 
     def _interrupt_starts(self, cmds: list[CommandStart], watch: Watch | None) -> None:
         """Start no more commands, and end those that run or are being started, after Ctrl-C."""
+        if len(cmds) < len(self._hosts) and self._result is not None:
+            self._result.stopped = INTERRUPTED
         for host in self._hosts[len(cmds) :]:
             cmds.append(CommandStart())
             self._fail_to_start(cmds[-1], len(cmds) - 1, not_tried(host, INTERRUPTED), watch)
@@ -159,21 +165,14 @@ class ParallelCommands(ParallelFileAccess):
         Without rules or an observer, how far commands have come is what it was when this was
         asked for.
         """
-        if self._result is None and self.cmds is not None:
-            return self._result_of(self.cmds)
+        if self._unwatched is not None and self._unwatched[0] is self._result:
+            for host, cmd in zip(*self._unwatched, strict=False):
+                host.state = state_of(cmd)
+                host.exception = cmd.exception
+                if cmd.successful():
+                    host.output = cmd.value
+                    host.exception = cmd.value.exception
         return self._result
-
-    def _result_of(self, cmds: Sequence[CommandStart]) -> FleetResult:
-        result = results_for(self._hosts[: len(cmds)], self._alias_of)
-        for host, cmd in zip(result, cmds, strict=True):
-            host.state = state_of(cmd)
-            host.exception = cmd.exception
-            if cmd.successful():
-                host.output = cmd.value
-                host.exception = cmd.value.exception
-            if isinstance(cmd.exception, NotTriedError):
-                result.stopped = cmd.exception.reason
-        return result
 
     def _interrupt(self) -> None:
         super()._interrupt()
