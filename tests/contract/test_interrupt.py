@@ -201,3 +201,31 @@ def test_a_greenlet_of_the_library(run_interrupted: RunInterrupted) -> None:
             for path in glob.glob(folder + "/*.pid"):
                 os.rename(path, path + ".done")
     """)
+
+
+def test_a_second_time(run_interrupted: RunInterrupted) -> None:
+    """Somebody is in a hurry: nothing is waited for any more, and connections are closed."""
+    run_interrupted("""
+        import pssh.clients.base.ending
+        pssh.clients.base.ending.GRACE = 600
+        command = "trap '' TERM; " + RUNS.partition(";")[0] + "; exec cat"
+        for number, rollout in enumerate((None, Rollout()), 1):
+            client = library.ParallelSSHClient([host], **settings)
+
+            def run():
+                client.run_command(command, shell="exec sh -c", rollout=rollout)
+                client.join()
+
+            def is_being_ended():
+                result = client.last_result
+                output = result[0].output if result else None
+                return output is not None and output.command._aborted is not None
+
+            interrupt_when(begun(number))
+            interrupt_when(is_being_ended)
+            interrupted(run)
+            assert not client._clients[0].connected, number
+            gevent.wait([client.last_result[0].output.command.done])
+            assert states(client) == ["failed"], (number, states(client))
+            assert isinstance(client.last_result[0].exception, StoppedError), client.last_result
+    """)

@@ -136,7 +136,7 @@ class Command:
         except PSSHError as ex:
             error = ex
             if not self.connection.alive:
-                error = self.connection.end()
+                error = self._aborted or self.connection.end()
                 self._keep_what_arrived()
                 if self._ended_before_the_loss():
                     error = None
