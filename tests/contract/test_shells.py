@@ -203,14 +203,18 @@ def test_closing_takes_too_long(client: BaseSSHClient) -> None:
     assert shell.exit_code == 3
 
 
-def test_closing_waits_for_a_command_that_is_being_sent(client: BaseSSHClient) -> None:
+def test_closing_waits_for_a_command_that_is_being_sent(
+    client: BaseSSHClient, remote_folder: Path
+) -> None:
     shell = client.open_shell()
-    shell.run("sleep 0.2; cat > /dev/null; echo end")
+    go_on = remote_folder / "go on"
+    shell.run(f"until [ -e '{go_on}' ]; do sleep 0.05; done; cat > /dev/null; echo end")
     # More than the server takes before it is read.
     sending = gevent.spawn(shell.run, "#" * 8 * 1024 * 1024)
     gevent.sleep(0)
     with pytest.raises(Timeout):
         shell.close(timeout=0.01)
+    go_on.touch()
     shell.close()
     sending.get()
     assert out(shell) == ["end"]
@@ -295,17 +299,19 @@ def test_many_shells(connect_all: ConnectAll) -> None:
         client.join_shells(["wrong"])  # type: ignore[list-item]
 
 
-def test_joining_takes_too_long(connect_all: ConnectAll) -> None:
+def test_joining_takes_too_long(connect_all: ConnectAll, remote_folder: Path) -> None:
     client = connect_all(2)
     shells = client.open_shell()
     client.run_shell_commands(shells, "echo ready")
-    shells[1].run("sleep 0.7; echo end")
+    go_on = remote_folder / "go on"
+    shells[1].run(f"until [ -e '{go_on}' ]; do sleep 0.05; done; echo end")
     client.join_shells(shells[0])
     with pytest.raises(Timeout) as caught:
         client.join_shells(shells, timeout=0.05)
     assert (caught.value.args[2], caught.value.args[3]) == ([shells[0]], [shells[1]])
     assert (caught.value.finished, caught.value.unfinished) == ([shells[0]], [shells[1]])
     assert "1 shells" in str(caught.value)
+    go_on.touch()
     client.join_shells(shells)
     assert [out(shell) for shell in shells] == [["ready"], ["ready", "end"]]
 
