@@ -48,8 +48,8 @@ def end(command: Command, kill_after: float, error_of: Callable[[str], Exception
         if command.done.wait(kill_after):
             return
     left = (
-        "Signals TERM and KILL did not end it, and its channel was closed: "
-        "as long as it has no exit code, it may still run"
+        "Signals TERM and KILL did not end all of it, and its channel was closed: "
+        "it, or what it has started, may still run"
     )
     command.cut_short(error_of(left))
     with gevent.Timeout(kill_after, False):
