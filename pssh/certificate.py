@@ -48,6 +48,11 @@ class Certificate:
     valid_after: int
     valid_before: int
 
+    @property
+    def blob(self) -> bytes:
+        """The certificate as it goes to a server."""
+        return base64.b64decode(self.line.split()[1])
+
     def explain_refusal(self) -> str:
         """Say what may be the reason when a server does not take it."""
         now = time.time()

@@ -14,6 +14,7 @@ from pssh.exceptions import InvalidAPIUseError
 
 HOST_KEY_POLICIES = ("strict", "accept-new", "ignore")
 BUFFER_OVERFLOWS = ("file", "block")
+ADDRESS_FAMILIES = ("any", "inet", "inet6")
 
 #: Where OpenSSH looks for host keys (ssh_config(5), UserKnownHostsFile, GlobalKnownHostsFile).
 KNOWN_HOSTS_FILES = (
@@ -56,6 +57,18 @@ def _names(value: Any) -> bool:
         and not isinstance(value, str | bytes)
         and bool(value)
         and all(_text(name) and "," not in name for name in value)
+    )
+
+
+def _algorithms(value: Any) -> bool:
+    """Names, or changes to those that are offered else: ``+``, ``-`` or ``^`` before the first."""
+    return _names(value) and value[0] not in ("+", "-", "^")
+
+
+def _variables(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        _text(name) and "=" not in name and isinstance(content, str)
+        for name, content in value.items()
     )
 
 
@@ -157,10 +170,10 @@ class HostConfig:
     ssh_config: bool | str | os.PathLike[str] | None = setting(
         False, lambda v: _flag(v) or _paths(v), "True, False or the path of a file"
     )
-    ciphers: Sequence[str] | None = setting(None, _names, "a list of names")
-    macs: Sequence[str] | None = setting(None, _names, "a list of names")
-    kex_algorithms: Sequence[str] | None = setting(None, _names, "a list of names")
-    host_key_algorithms: Sequence[str] | None = setting(None, _names, "a list of names")
+    ciphers: Sequence[str] | None = setting(None, _algorithms, "a list of names")
+    macs: Sequence[str] | None = setting(None, _algorithms, "a list of names")
+    kex_algorithms: Sequence[str] | None = setting(None, _algorithms, "a list of names")
+    host_key_algorithms: Sequence[str] | None = setting(None, _algorithms, "a list of names")
     buffer_size: int | None = setting(
         1024 * 1024, lambda v: _integer(v) and v > 0, "a number of bytes, 1 or more"
     )
@@ -173,6 +186,31 @@ class HostConfig:
     agent: SSHAgent | None = setting(
         None, lambda v: isinstance(v, SSHAgent), "a pssh.agent.SSHAgent"
     )
+    hostname: str | None = setting(None, _text, "a host name or address")
+    host_key_alias: str | None = setting(None, _text, "a name")
+    address_family: str | None = setting(
+        "any", lambda v: v in ADDRESS_FAMILIES, f"one of {', '.join(ADDRESS_FAMILIES)}"
+    )
+    bind_address: str | None = setting(None, _text, "a local name or address")
+    connect_timeout: float | None = setting(
+        None, lambda v: _number(v) and v >= 0, "a number of seconds, 0 for none"
+    )
+    keepalive_count_max: int | None = setting(
+        3, lambda v: _integer(v) and v >= 1, "a number of messages, 1 or more"
+    )
+    identity_files: Sequence[str | os.PathLike[str]] | None = setting(
+        None, _paths, "a list of paths"
+    )
+    identities_only: bool | None = setting(False, _flag, "True or False")
+    identity_agent: str | os.PathLike[str] | None = setting(
+        None, _paths, 'the path of a socket, or "none"'
+    )
+    certificate_files: Sequence[str | os.PathLike[str]] | None = setting(
+        None, _paths, "a list of paths"
+    )
+    public_key_algorithms: Sequence[str] | None = setting(None, _algorithms, "a list of names")
+    set_env: Mapping[str, str] | None = setting(None, _variables, "a dict of names and values")
+    use_pty: bool | None = setting(False, _flag, "True or False")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -99,6 +99,26 @@ class HostConfigError(PSSHError):
     """An entry of ``host_config`` is not a :class:`pssh.config.HostConfig`."""
 
 
+class SSHConfigError(PSSHError):
+    """An OpenSSH client configuration cannot be read, or says something that cannot be done.
+
+    :ivar path: the file, where it was about one.
+    :ivar line: the number of the line in it.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        host: str | None = None,
+        port: int | None = None,
+        path: str | None = None,
+        line: int | None = None,
+    ) -> None:
+        super().__init__(*args, host=host, port=port)
+        self.path = path
+        self.line = line
+
+
 class SFTPError(PSSHError):
     """An SFTP session or request, or a copy over SFTP, failed.
 

@@ -26,12 +26,14 @@ _OF_THE_TARGET = (
     *("port", "alias", "forward_ssh_agent", "gssapi_server_identity", "gssapi_client_identity"),
     *("gssapi_delegate_credentials", "compress", "proxy_host", "proxy_port", "proxy_user"),
     *("proxy_password", "proxy_pkey", "proxy_jump", "proxy_command", "auth_thread_pool"),
+    *("hostname", "host_key_alias", "set_env", "use_pty"),
 )
 
 #: What two targets may differ in and still share a connection to the host in between.
 _NO_MATTER = (
     *("timeout", "num_retries", "retry_delay", "keepalive_seconds", "alias"),
     *("buffer_size", "buffer_overflow", "auth_thread_pool", "proxy_max_targets"),
+    *("connect_timeout", "keepalive_count_max"),
 )
 
 

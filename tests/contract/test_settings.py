@@ -74,6 +74,20 @@ DEFAULTS = {
     "macs": None,
     "kex_algorithms": None,
     "host_key_algorithms": None,
+    "agent": None,
+    "hostname": None,
+    "host_key_alias": None,
+    "address_family": "any",
+    "bind_address": None,
+    "connect_timeout": None,
+    "keepalive_count_max": 3,
+    "identity_files": None,
+    "identities_only": False,
+    "identity_agent": None,
+    "certificate_files": None,
+    "public_key_algorithms": None,
+    "set_env": None,
+    "use_pty": False,
 }
 
 #: The order in which 2.16 takes its parameters, by client library.

@@ -82,15 +82,23 @@ class AgentSigner:
     :param agent: the agent.
     :param identity: the key.
     :param connection: the connection to wake when the signature is there.
+    :param certificate: a certificate for the key, to be shown in its place.
     """
 
-    __slots__ = ("_agent", "_connection", "_greenlet", "blob")
+    __slots__ = ("_agent", "_connection", "_greenlet", "_key", "blob")
 
-    def __init__(self, agent: Agent, identity: Identity, connection: Connection) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        identity: Identity,
+        connection: Connection,
+        certificate: bytes | None = None,
+    ) -> None:
         self._agent = agent
         self._connection = connection
         self._greenlet: gevent.Greenlet | None = None
-        self.blob = identity.blob
+        self._key = identity.blob
+        self.blob = certificate or identity.blob
 
     def sign(self, data: bytes) -> bytes | WouldBlock | None:
         """Return the signature, ``None`` when the agent refuses."""
@@ -104,7 +112,7 @@ class AgentSigner:
 
     def _sign(self, data: bytes) -> bytes | None:
         try:
-            return self._agent.sign(self.blob, data)
+            return self._agent.sign(self._key, data)
         except (OSError, AgentProtocolError) as ex:
             logger.warning("The agent at %s did not sign: %s", self._agent.path, ex)
             return None

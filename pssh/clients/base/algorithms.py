@@ -7,9 +7,12 @@ RC4, DSA, MD5. A setting brings them back for a server that knows nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from pssh.exceptions import InvalidAPIUseError
 
 KEX: Final = (
     "curve25519-sha256",
@@ -42,6 +45,18 @@ MACS: Final = (
 #: Compression that begins after authentication comes first: what is compressed before that
 #: is under the control of somebody who has not proved who they are.
 COMPRESSION: Final = ("zlib@openssh.com", "zlib", "none")
+
+_CERTIFICATE = "-cert-v01@openssh.com"
+
+#: For user authentication with keys (RFC 4252 section 7), with and without a certificate.
+PUBLIC_KEYS: Final = (
+    *(f"{name}{_CERTIFICATE}" for name in HOST_KEYS),
+    f"sk-ssh-ed25519{_CERTIFICATE}",
+    f"sk-ecdsa-sha2-nistp256{_CERTIFICATE}",
+    *HOST_KEYS,
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
 
 _AES_GCM = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _CHACHA = ("chacha20-poly1305@openssh.com",)
@@ -92,6 +107,7 @@ KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "ssh-rsa",
         "ssh-dss",
     ),
+    "public_key_algorithms": (*PUBLIC_KEYS, "ssh-rsa", f"ssh-rsa{_CERTIFICATE}"),
     "ciphers": (
         *_AES_GCM,
         *_CHACHA,
@@ -131,10 +147,49 @@ _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 def choose(
     asked: Sequence[str] | None, preferred: Sequence[str], supported: Sequence[str]
 ) -> list[str]:
-    """Return what to offer: what was asked for, or what is preferred and supported."""
-    if asked is not None:
-        return list(asked)
-    return [name for name in preferred if name in supported]
+    """Return what to offer: what was asked for, or what is preferred and supported.
+
+    :param asked: names; or, with ``+``, ``-`` or ``^`` before the first of them, what to add to
+        the preferred ones, to leave out (where ``*`` and ``?`` are wildcards), or to put first.
+    :raises InvalidAPIUseError: when that leaves nothing.
+    """
+    default = [name for name in preferred if name in supported]
+    if asked is None:
+        return default
+    sign, names = split_sign(asked)
+    if sign == "+":
+        return list(dict.fromkeys([*default, *names]))
+    if sign == "^":
+        return list(dict.fromkeys([*names, *default]))
+    if sign == "-":
+        names = [name for name in default if not any(fnmatchcase(name, out) for out in names)]
+        if not names:
+            raise InvalidAPIUseError("%s leaves no algorithm to offer", ",".join(asked))
+    return names
+
+
+def split_sign(asked: Sequence[str]) -> tuple[str, list[str]]:
+    """Split what a setting asks for into ``+``, ``-``, ``^`` or nothing, and the names."""
+    sign = asked[0][:1]
+    if sign in ("+", "-", "^"):
+        return sign, [asked[0][1:], *asked[1:]]
+    return "", list(asked)
+
+
+def plain(names: Sequence[str]) -> list[str]:
+    """Return the algorithms of keys, without the distinction whether there is a certificate."""
+    return list(dict.fromkeys(name.removesuffix(_CERTIFICATE) for name in names))
+
+
+def signs_for(key_type: str, allowed: Sequence[str]) -> bool:
+    """Whether a key, or a certificate, can sign with one of the allowed algorithms.
+
+    :param key_type: as in a ``.pub`` file.
+    """
+    plain = key_type.removesuffix(_CERTIFICATE)
+    suffix = key_type[len(plain) :]
+    names = (plain, *_SIGNATURES.get(plain, ()))
+    return any(name + suffix in allowed for name in names)
 
 
 def host_keys_for(recorded_types: Sequence[str], offered: Sequence[str]) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from pssh import private_key
 from pssh.agent import AgentKey
-from pssh.agent_protocol import AgentProtocolError
+from pssh.agent_protocol import AgentProtocolError, Identity
 from pssh.certificate import Certificate
+from pssh.clients.base import identities
 from pssh.clients.base.agent import Agent, AgentSigner
+from pssh.clients.base.algorithms import signs_for
 from pssh.clients.base.connection import Connection
+from pssh.clients.base.identities import IdentityFile
 from pssh.clients.base.seam import GSSAPI, AuthResult, MethodFailed, PrivateKey
 from pssh.clients.base.threads import in_thread, outcome, pool
 from pssh.exceptions import ConnectionLostError, PKeyFileError
@@ -34,6 +36,12 @@ class Credentials:
     agent: Agent | None = None
     agent_keys: Sequence[AgentKey] = ()
     identity_files: Sequence[str] = ()
+    #: Of an agent's keys only those that the identity files name.
+    identities_only: bool = False
+    #: Each for one of the identity files, or for a key of the agent.
+    certificate_files: Sequence[str] = ()
+    #: What keys may sign with; ``None`` for all.
+    algorithms: Sequence[str] | None = None
     password: str | None = field(default=None, repr=False)
     keyboard_interactive: bool = False
 
@@ -55,10 +63,12 @@ class Authentication:
     """
 
     __slots__ = (
+        "_agent_keys",
         "_answered",
         "_connection",
         "_credentials",
         "_offered",
+        "_read_identities",
         "_session",
         "_tried",
         "_tried_keys",
@@ -77,6 +87,8 @@ class Authentication:
         self._tried_keys: set[bytes] = set()
         self._trying = ""
         self._answered: set[str] = set()
+        self._read_identities: list[IdentityFile] | None = None
+        self._agent_keys: list[Identity] | None = None
         self.secret_sent = False
 
     def run(self) -> None:
@@ -102,6 +114,7 @@ class Authentication:
         return (
             self._try_gssapi()
             or self._try_given_key()
+            or self._try_certificate_files()
             or self._try_agent()
             or self._try_agent_keys()
             or self._try_identity_files()
@@ -149,7 +162,7 @@ class Authentication:
 
     def _try_certificate(self, key: KeyFile, certificate: Certificate) -> bool:
         what = f"certificate {certificate.name}"
-        if not self._is_new(certificate.line, what):
+        if not self._is_new(certificate.line, certificate.blob, what):
             return False
         try:
             result = self._show_key(key, certificate)
@@ -163,6 +176,9 @@ class Authentication:
                 host=host,
                 port=port,
             ) from ex
+        return self._note_certificate(certificate, what, result)
+
+    def _note_certificate(self, certificate: Certificate, what: str, result: AuthResult) -> bool:
         if self._note(what, result):
             return True
         reason = certificate.explain_refusal()
@@ -170,28 +186,83 @@ class Authentication:
             self._tried[-1] += f" ({reason})"
         return False
 
+    def _try_certificate_files(self) -> bool:
+        """Try certificates with whatever holds the key for each: a file, or the agent."""
+        paths = self._credentials.certificate_files
+        if not paths or PUBLICKEY not in self._offered:
+            return False
+        for found in in_thread(identities.load_certificates, paths):
+            if isinstance(found, PKeyFileError):
+                self._tried.append(f"certificate file: {found}")
+            elif PUBLICKEY in self._offered and self._try_certificate_file(found):
+                return True
+        return False
+
+    def _try_certificate_file(self, certificate: Certificate) -> bool:
+        given = self._credentials.key
+        if given is not None and given.public and given.identity == certificate.public_key:
+            return self._try_certificate(given, certificate)
+        for identity in self._identities():
+            if identity.key is not None and identity.public == certificate.public_key:
+                return self._try_identity(identity, certificate)
+        for held in self._agent_identities():
+            if held.blob == certificate.public_key:
+                what = f"certificate {certificate.name}"
+                return self._is_new(
+                    certificate.line, certificate.blob, what
+                ) and self._note_certificate(
+                    certificate, what, self._show_agent_key(held, certificate.blob)
+                )
+        self._tried.append(f"certificate {certificate.name}: nobody has the key that it is for")
+        return False
+
+    def _identities(self) -> list[IdentityFile]:
+        """Read the identity files, all of them and once."""
+        if self._read_identities is None:
+            paths = self._credentials.identity_files
+            self._read_identities = in_thread(lambda: [identities.load(path) for path in paths])
+        return self._read_identities
+
     def _try_identity_files(self) -> bool:
         for path in self._credentials.identity_files:
             if PUBLICKEY not in self._offered:
                 return False
-            try:
-                key = in_thread(private_key.load, path)
-            except PKeyFileError as ex:
-                if not isinstance(ex.__cause__, FileNotFoundError):
-                    self._tried.append(f"identity {path}: {ex}")
+            if self._read_identities is not None:
+                identity = next(each for each in self._read_identities if each.path == path)
+            else:
+                identity = in_thread(identities.load, path)
+            if identity.problem is not None:
+                self._tried.append(f"identity {path}: {identity.problem}")
+            if identity.key is None:
                 continue
-            if key.encrypted and self._credentials.password is None:
-                self._tried.append(f"identity {path}: is encrypted, and there is no passphrase")
-                continue
-            try:
-                if self._try_key(key, f"identity {path}"):
-                    return True
-            except PKeyFileError as ex:
-                self._tried.append(f"identity {path}: {ex}")
+            if identity.certificate is not None and self._try_identity(
+                identity, identity.certificate
+            ):
+                return True
+            if PUBLICKEY in self._offered and self._try_identity(identity):
+                return True
         return False
 
-    def _try_key(self, key: KeyFile, what: str) -> bool:
-        if not self._is_new(key.identity, what):
+    def _try_identity(self, identity: IdentityFile, certificate: Certificate | None = None) -> bool:
+        """Try the key of an identity file; one that is unusable stops no other."""
+        assert identity.key is not None
+        what = f"identity {identity.path}"
+        if identity.key.encrypted and self._credentials.password is None:
+            if certificate is None:
+                self._tried.append(f"{what}: is encrypted, and there is no passphrase")
+            return False
+        try:
+            if certificate is not None:
+                return self._try_certificate(identity.key, certificate)
+            return self._try_key(identity.key, what, identity.public)
+        except PKeyFileError as ex:
+            self._tried.append(f"{what}: {ex}")
+            return False
+
+    def _try_key(self, key: KeyFile, what: str, public: bytes | None = None) -> bool:
+        if public is None and key.public is not None:
+            public = key.identity
+        if not self._is_new(key.identity, public, what):
             return False
         return self._note(what, self._show_key(key))
 
@@ -201,7 +272,8 @@ class Authentication:
             what = f"agent's key {added.file.name}"
             if PUBLICKEY not in self._offered:
                 return False
-            if not self._is_new(added.file.identity, what):
+            public = added.file.identity if added.file.public is not None else None
+            if not self._is_new(added.file.identity, public, what):
                 continue
             try:
                 result = self._show_key(added.file, passphrase=added.passphrase)
@@ -227,11 +299,21 @@ class Authentication:
             return self._call_in_thread("keys", self._session.auth_private_key, self._user, offer)
         return self._connection.call(self._session.auth_private_key, self._user, offer)
 
-    def _is_new(self, identity: bytes, what: str) -> bool:
+    def _is_new(self, identity: bytes, public: bytes | None, what: str) -> bool:
         """Whether a key has not been tried on this connection; note that it is being tried.
 
-        Servers count attempts (sshd_config: MaxAuthTries).
+        Servers count attempts (sshd_config: MaxAuthTries). A key that cannot sign as it should
+        is left out.
+
+        :param identity: what tells it from others.
+        :param public: the public key or the certificate, where it is known.
         """
+        allowed = self._credentials.algorithms
+        if allowed is not None and public is not None:
+            kind = identities.key_type(public)
+            if not signs_for(kind, allowed):
+                self._tried.append(f"{what}: public_key_algorithms leaves {kind} out")
+                return False
         if identity in self._tried_keys:
             return False
         self._tried_keys.add(identity)
@@ -268,26 +350,40 @@ class Authentication:
         agent = self._credentials.agent
         if agent is None or PUBLICKEY not in self._offered:
             return False
-        try:
-            identities = agent.identities()
-        except (OSError, AgentProtocolError) as ex:
-            logger.debug("No keys from the agent at %s: %s", agent.path, ex)
-            self._tried.append(f"agent {agent.path}: {ex}")
-            return False
-        for identity in identities:
+        for identity in self._agent_identities():
             what = f"agent's key {identity.comment}"
             if PUBLICKEY not in self._offered:
                 return False
-            if not self._is_new(identity.blob, what):
+            if not self._is_new(identity.blob, identity.blob, what):
                 continue
-            signer = AgentSigner(agent, identity, self._connection)
-            try:
-                result = self._connection.call(self._session.auth_signer, self._user, signer)
-            finally:
-                signer.cancel()
-            if self._note(what, result):
+            if self._note(what, self._show_agent_key(identity)):
                 return True
         return False
+
+    def _agent_identities(self) -> list[Identity]:
+        """Ask the agent for its keys, once, and leave out what may not be used."""
+        agent = self._credentials.agent
+        if agent is None:
+            return []
+        if self._agent_keys is None:
+            try:
+                self._agent_keys = agent.identities()
+            except (OSError, AgentProtocolError) as ex:
+                logger.debug("No keys from the agent at %s: %s", agent.path, ex)
+                self._tried.append(f"agent {agent.path}: {ex}")
+                self._agent_keys = []
+        if not self._credentials.identities_only:
+            return self._agent_keys
+        named = {identity.public for identity in self._identities()}
+        return [each for each in self._agent_keys if each.blob in named]
+
+    def _show_agent_key(self, identity: Identity, certificate: bytes | None = None) -> AuthResult:
+        assert self._credentials.agent is not None
+        signer = AgentSigner(self._credentials.agent, identity, self._connection, certificate)
+        try:
+            return self._connection.call(self._session.auth_signer, self._user, signer)
+        finally:
+            signer.cancel()
 
     # Secrets
 

@@ -42,10 +42,17 @@ SessionFactory = Callable[[str, int, Algorithms], Session]
 
 @dataclass(slots=True)
 class Target:
-    """Where to connect to, and how."""
+    """Where to connect to, and how.
+
+    :param host: the host as the user names it, for messages.
+    :param hostname: its real name or address.
+    :param key_name: host and port under which its key is on record.
+    """
 
     host: str
     port: int
+    hostname: str
+    key_name: tuple[str, int]
     credentials: Credentials
     algorithms: Algorithms
     host_key_algorithms: Sequence[str]
@@ -55,6 +62,13 @@ class Target:
     attempts: int
     retry_delay: float
     keepalive: float
+    keepalive_count_max: int
+    connect_timeout: float | None = None
+
+    @property
+    def connect_seconds(self) -> float | None:
+        """How long each step may take up to the point where keys have been exchanged."""
+        return self.connect_timeout or self.timeout
 
 
 def connect(
@@ -99,7 +113,9 @@ def _attempt(
     target: Target, new_session: SessionFactory, transport: Transport, attempt: int
 ) -> Connection:
     host, port, seconds = target.host, target.port, target.timeout
-    sock = transport.open(Attempt(host, port, seconds, attempt, target.attempts))
+    sock = transport.open(
+        Attempt(host, port, target.connect_seconds, attempt, target.attempts, target.hostname)
+    )
     try:
         with Deadline(seconds, host, port, "check the host key"):
             offered = _algorithms(target)
@@ -109,18 +125,20 @@ def _attempt(
         sock.close()
         raise
     try:
-        with Deadline(seconds, host, port, "handshake"):
+        with Deadline(target.connect_seconds, host, port, "handshake"):
             _handshake(connection)
         if target.known_hosts is not None:
             key_type, blob = session.host_key()
             with Deadline(seconds, host, port, "check the host key"):
-                target.known_hosts.verify(host, port, key_type, blob, target.host_key_policy)
+                target.known_hosts.verify(
+                    host, port, key_type, blob, target.host_key_policy, target.key_name
+                )
         _authenticate(connection, target, attempt)
     except BaseException:
         connection.close()
         raise
     if target.keepalive:
-        connection.keepalive = KeepAlive(connection, target.keepalive)
+        connection.keepalive = KeepAlive(connection, target.keepalive, target.keepalive_count_max)
     return connection
 
 
@@ -129,7 +147,7 @@ def _algorithms(target: Target) -> Algorithms:
     offered = target.algorithms
     if offered.host_keys is not None or target.known_hosts is None:
         return offered
-    recorded = target.known_hosts.key_types(target.host, target.port)
+    recorded = target.known_hosts.key_types(*target.key_name)
     return _with_host_keys(offered, tuple(recorded), tuple(target.host_key_algorithms))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import warnings
 from abc import ABC, abstractmethod
@@ -16,6 +17,7 @@ from gevent.lock import BoundedSemaphore
 
 from pssh import config as configuration
 from pssh import proxy_route
+from pssh.clients.base import algorithms
 from pssh.clients.base.auth import Credentials
 from pssh.clients.base.closing import Closing
 from pssh.clients.base.connect import Target, connect
@@ -32,6 +34,11 @@ from pssh.constants import DEFAULT_PORT
 from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, SessionError
 
 _Self = TypeVar("_Self", bound="HostClient")
+
+#: Settings whose values are names of algorithms.
+ALGORITHM_SETTINGS = (
+    *("ciphers", "macs", "kex_algorithms", "host_key_algorithms", "public_key_algorithms"),
+)
 
 
 class HostClient(Closing, ABC):
@@ -85,6 +92,8 @@ class HostClient(Closing, ABC):
         self._connection: Connection | None = None
         self._times_closed = 0
         self._connector: Any = None
+        #: Those of ``set_env`` that the server does not take (sshd_config: AcceptEnv).
+        self._refused_variables: set[str] = set()
         self._connecting = BoundedSemaphore(1)
         self._resources.check_credentials(config)
 
@@ -99,7 +108,7 @@ class HostClient(Closing, ABC):
     @abstractmethod
     def supported_algorithms(cls, setting: str) -> Sequence[str]:
         """Return the names that the library knows for ``"ciphers"``, ``"macs"``,
-        ``"kex_algorithms"`` or ``"host_key_algorithms"``.
+        ``"kex_algorithms"``, ``"host_key_algorithms"`` or ``"public_key_algorithms"``.
         """
 
     @classmethod
@@ -118,10 +127,11 @@ class HostClient(Closing, ABC):
             cls.check(own)
         client = f"{cls.__module__.rpartition('.')[0]}.{cls.__name__}"
         configuration.refuse_unsupported(config, cls._UNSUPPORTED, client)
-        for name in ("ciphers", "macs", "kex_algorithms", "host_key_algorithms"):
+        for name in ALGORITHM_SETTINGS:
             asked = getattr(config, name)
             known = cls.supported_algorithms(name) if asked else ()
-            unknown = [algorithm for algorithm in asked or () if algorithm not in known]
+            sign, names = algorithms.split_sign(asked) if asked else ("-", [])
+            unknown = [each for each in names if each not in known] if sign != "-" else []
             if unknown:
                 raise InvalidAPIUseError(
                     "%s: %s unknown to %s, which knows %s",
@@ -221,34 +231,31 @@ class HostClient(Closing, ABC):
 
     def _target(self) -> Target:
         config, resources = self.config, self._resources
-        key = resources.key(config.private_key) if config.private_key is not None else None
         policy = config.host_key_policy or "accept-new"
+        hostname = config.hostname or self.host
+        alias = config.host_key_alias
+        offered_host_keys = self._offered_host_keys()
+        host_keys = config.host_key_algorithms
+        if host_keys and algorithms.split_sign(host_keys)[0] in ("+", "-"):
+            # Of what is left of ours, or added to it, those on record come first as ever.
+            offered_host_keys = algorithms.choose(host_keys, offered_host_keys, offered_host_keys)
+            host_keys = None
         return Target(
             host=self.host,
             port=self.port,
-            credentials=Credentials(
-                user=self.user,
-                gssapi=self._gssapi(),
-                certificate=(
-                    resources.certificate(config.cert_file, key)
-                    if config.cert_file is not None
-                    else None
-                ),
-                key=key,
-                agent=resources.agent() if config.allow_agent and not config.agent else None,
-                agent_keys=(config.agent.get_keys() if config.allow_agent and config.agent else ()),
-                identity_files=self.IDENTITIES if config.identity_auth else (),
-                password=config.password,
-                keyboard_interactive=bool(config.keyboard_interactive),
-            ),
+            hostname=hostname,
+            # An alias stands for the host with its port (ssh_config(5), HostKeyAlias).
+            key_name=(alias, DEFAULT_PORT) if alias else (hostname, self.port),
+            credentials=self._credentials(),
             algorithms=Algorithms(
                 ciphers=_names(config.ciphers),
                 macs=_names(config.macs),
                 kex=_names(config.kex_algorithms),
-                host_keys=_names(config.host_key_algorithms),
+                host_keys=_names(host_keys),
+                public_keys=self._public_keys(),
                 compress=bool(config.compress),
             ),
-            host_key_algorithms=self._offered_host_keys(),
+            host_key_algorithms=offered_host_keys,
             known_hosts=(
                 None if policy == "ignore" else resources.known_hosts(config.known_hosts or ())
             ),
@@ -257,19 +264,59 @@ class HostClient(Closing, ABC):
             attempts=config.num_retries or 1,
             retry_delay=config.retry_delay or 0,
             keepalive=float(config.keepalive_seconds or 0),
+            keepalive_count_max=config.keepalive_count_max or 1,
+            connect_timeout=config.connect_timeout or None,
+        )
+
+    def _public_keys(self) -> tuple[str, ...] | None:
+        """Return the algorithms that keys may sign with; ``None`` for all."""
+        asked = self.config.public_key_algorithms
+        if asked is None:
+            return None
+        return tuple(algorithms.choose(asked, algorithms.PUBLIC_KEYS, algorithms.PUBLIC_KEYS))
+
+    def _credentials(self) -> Credentials:
+        """Gather what there is to show to the server."""
+        config, resources = self.config, self._resources
+        key = resources.key(config.private_key) if config.private_key is not None else None
+        own_agent = config.agent if config.allow_agent else None
+        identity_files = self.IDENTITIES if config.identity_files is None else config.identity_files
+        return Credentials(
+            user=self.user,
+            gssapi=self._gssapi(),
+            certificate=(
+                resources.certificate(config.cert_file, key)
+                if config.cert_file is not None
+                else None
+            ),
+            key=key,
+            agent=(
+                resources.agent(config.identity_agent)
+                if config.allow_agent and own_agent is None
+                else None
+            ),
+            agent_keys=own_agent.get_keys() if own_agent is not None else (),
+            identity_files=_paths(identity_files) if config.identity_auth else (),
+            identities_only=bool(config.identities_only),
+            certificate_files=_paths(config.certificate_files or ()),
+            algorithms=self._public_keys(),
+            password=config.password,
+            keyboard_interactive=bool(config.keyboard_interactive),
         )
 
     def _transport(self) -> Transport:
         """Return the way to the host."""
         config = self.config
-        words = proxy_route.command_words(config, self.host, self.port, self.user)
+        hostname = config.hostname or self.host
+        words = proxy_route.command_words(config, hostname, self.port, self.user)
         if words is not None:
             return ProxyCommand(words)
         hop = proxy_route.next_hop(config)
         if hop is not None:
             make = partial(self.for_host, hop.host, hop.config, self._resources)
             return ThroughProxy(self._resources.proxies, hop, make)
-        return TCP(ipv6_only=bool(config.ipv6_only))
+        family = "inet6" if config.ipv6_only else config.address_family or "any"
+        return TCP(family, config.bind_address)
 
     def _gssapi(self) -> GSSAPI | None:
         config = self.config
@@ -391,6 +438,11 @@ def signature(first: str, positional: Sequence[str]) -> inspect.Signature:
         for name, default in defaults.items()
     ]
     return inspect.Signature(parameters)
+
+
+def _paths(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    several = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return tuple(os.fspath(path) for path in several)
 
 
 def _names(names: Sequence[str] | None) -> tuple[str, ...] | None:

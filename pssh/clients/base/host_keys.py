@@ -64,7 +64,15 @@ class KnownHosts:
         """Return the types of the keys on record for a host."""
         return self.index(host, port).key_types(host, port)
 
-    def verify(self, host: str, port: int, key_type: str, blob: bytes, policy: str) -> None:
+    def verify(
+        self,
+        host: str,
+        port: int,
+        key_type: str,
+        blob: bytes,
+        policy: str,
+        name: tuple[str, int] | None = None,
+    ) -> None:
         """Accept a server's key, or raise.
 
         :param host: the name that the user gave.
@@ -72,10 +80,12 @@ class KnownHosts:
         :param key_type: the type of the key.
         :param blob: the key.
         :param policy: ``"strict"``, or ``"accept-new"``: record the key of an unknown host.
+        :param name: host and port under which the key is on record, where it is another.
         :raises UnknownHostKeyError: when the host is unknown under ``"strict"``.
         :raises HostKeyMismatchError: when another key is on record, or this one is revoked.
         """
-        check = self.index(host, port).check(host, port, key_type, blob)
+        name = name or (host, port)
+        check = self.index(host, port).check(*name, key_type, blob)
         if check.status is HostKeyStatus.KNOWN:
             return
         if check.status is not HostKeyStatus.UNKNOWN:
@@ -94,13 +104,15 @@ class KnownHosts:
                 key_type=key_type,
                 fingerprint=fingerprint(blob),
             )
-        self._record(host, port, key_type, blob)
+        self._record(host, port, key_type, blob, name)
 
-    def _record(self, host: str, port: int, key_type: str, blob: bytes) -> None:
+    def _record(
+        self, host: str, port: int, key_type: str, blob: bytes, name: tuple[str, int]
+    ) -> None:
         """Append a new host's key; as OpenSSH does, go on when that is not possible."""
         with self._lock:
             # Another connection to the same host may have recorded it in the meantime.
-            check = self.index(host, port).check(host, port, key_type, blob)
+            check = self.index(host, port).check(*name, key_type, blob)
             if check.status is HostKeyStatus.KNOWN:
                 return
             if check.status is not HostKeyStatus.UNKNOWN:
@@ -109,7 +121,7 @@ class KnownHosts:
                 logger.warning("Host %s:%s is new, and there is no known_hosts file", host, port)
                 return
             try:
-                line = format_line(host, port, key_type, blob)
+                line = format_line(*name, key_type, blob)
                 appended = in_thread(known_hosts_file.append, self.paths[0], line)
             except (OSError, ValueError) as ex:
                 logger.warning("The key of host %s:%s could not be recorded: %s", host, port, ex)

@@ -1,4 +1,4 @@
-"""Signs of life from an idle server."""
+"""Signs of life from an idle server (ssh_config(5), ServerAliveInterval)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ from pssh.exceptions import ConnectionLostError, PSSHError
 if TYPE_CHECKING:
     from pssh.clients.base.connection import Connection
 
-#: As OpenSSH's ServerAliveCountMax.
-UNANSWERED_MAX = 3
-
 #: Answers to keep-alives that nobody reads pile up in the kernel on an idle connection.
 #: From this many bytes on a channel is opened and closed, which reads them.
 _UNREAD_MAX = 16 * 1024
 
 
 class KeepAlive:
-    """Asks the server for a sign of life, and ends the connection after three without one.
+    """Asks the server for a sign of life, and ends the connection after some without one.
 
     Anything that comes from the server is a sign of life. The timer belongs to the loop and
     knows the connection only weakly: a connection that nobody needs goes.
 
     :param connection: the connection to keep.
     :param seconds: how often to ask.
+    :param count_max: how many questions may stay without an answer.
     """
 
-    __slots__ = ("_connection", "_received", "_timer", "_unanswered", "seconds")
+    __slots__ = ("_connection", "_count_max", "_received", "_timer", "_unanswered", "seconds")
 
-    def __init__(self, connection: Connection, seconds: float) -> None:
+    def __init__(self, connection: Connection, seconds: float, count_max: int = 3) -> None:
         # libssh2 sends no more than one each two seconds.
         self.seconds = max(seconds, 2)
         self._connection = weakref.ref(connection)
+        self._count_max = count_max
         self._received = -1
         self._unanswered = 0
         self._timer = gevent.get_hub().loop.timer(self.seconds, repeat=self.seconds, ref=False)
@@ -57,7 +56,7 @@ class KeepAlive:
         if received != self._received:
             self._received = received
             self._unanswered = 0
-        if self._unanswered >= UNANSWERED_MAX:
+        if self._unanswered >= self._count_max:
             connection.fail(_no_answer(connection, self._unanswered * self.seconds))
             return
         self._unanswered += 1

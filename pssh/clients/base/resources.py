@@ -89,13 +89,21 @@ class Resources:
             found = self._known_hosts[names] = KnownHosts(names)
         return found
 
-    def agent(self) -> Agent | None:
-        """Return the user's agent, ``None`` when there is none."""
-        path = os.environ.get("SSH_AUTH_SOCK")
+    def agent(self, path: Path | None = None) -> Agent | None:
+        """Return the user's agent, ``None`` when there is none.
+
+        :param path: its socket (from the home folder with ``~/``), or ``"none"``; the one that
+            ``SSH_AUTH_SOCK`` names by default.
+        """
+        if path is None:
+            path = os.environ.get("SSH_AUTH_SOCK")
+        elif path == "none":
+            return None
         if not path:
             return None
-        if self._agent is None or self._agent.path != path:
-            self._agent = Agent(path)
+        name = os.path.expanduser(path)
+        if self._agent is None or self._agent.path != name:
+            self._agent = Agent(name)
         return self._agent
 
     def login_user(self) -> str:

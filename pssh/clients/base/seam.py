@@ -61,6 +61,8 @@ class Algorithms:
     macs: tuple[str, ...] | None = None
     kex: tuple[str, ...] | None = None
     host_keys: tuple[str, ...] | None = None
+    #: With which RSA keys may sign; which keys are shown at all is decided above the seam.
+    public_keys: tuple[str, ...] | None = None
     compress: bool = False
 
 

@@ -20,8 +20,9 @@ from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.stdin_source import StdinSource
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.base.waiting import raise_error_of_on_line
-from pssh.exceptions import PSSHError, Timeout
+from pssh.exceptions import ConnectionLostError, PSSHError, SSHError, Timeout
 from pssh.output import HostOutput
+from pssh.utils import logger
 
 __all__ = ["BaseSSHClient", "InteractiveShell", "Stdin"]
 
@@ -124,6 +125,8 @@ class BaseSSHClient(SCPAccess):
         :param request: what :meth:`run_command` was asked for.
         :raises PSSHError: as :meth:`run_command` does.
         """
+        if self.config.use_pty:
+            request.use_pty = True
         dialogue = request.sudo_dialogue()
         sent = request.line(dialogue)
         running = self._start(
@@ -181,6 +184,7 @@ class BaseSSHClient(SCPAccess):
         started = False
         try:
             with Deadline(seconds, self.host, self.port, step):
+                self._send_set_env(connection, channel, env or {})
                 for name, value in (env or {}).items():
                     connection.call(channel.request_environment, name, str(value))
                 if pty is not None:
@@ -235,6 +239,25 @@ class BaseSSHClient(SCPAccess):
         )
         gevent.spawn_raw(running.run)
         return InteractiveShell(self._output_of(running, encoding, encoding_errors, read_timeout))
+
+    def _send_set_env(
+        self, connection: Connection, channel: Channel, besides: Mapping[str, str]
+    ) -> None:
+        """Send the variables of ``set_env``, as far as the server takes them.
+
+        :param besides: variables that are sent for this command alone.
+        """
+        for name, value in (self.config.set_env or {}).items():
+            if name in besides or name in self._refused_variables:
+                continue
+            try:
+                connection.call(channel.request_environment, name, value)
+            except ConnectionLostError:
+                raise
+            except SSHError as ex:
+                # As for OpenSSH, it is no reason to do without the command.
+                self._refused_variables.add(name)
+                logger.warning("%s. Commands run without it", ex)
 
     def wait_finished(self, host_output: HostOutput, timeout: float | None = None) -> None:
         """Wait until a command has finished.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -14,7 +15,7 @@ import gevent
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.names import Address, resolve
 from pssh.clients.base.transport import Attempt, Final, Transport, TransportSocket
-from pssh.exceptions import ConnectError, ConnectRefusedError
+from pssh.exceptions import ConnectError, ConnectRefusedError, UnknownHostError
 from pssh.utils import logger
 
 #: No descriptor can be had, by this process or at all.
@@ -24,25 +25,30 @@ NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 class TCP(Transport):
     """Connects to a host from this machine.
 
-    :param ipv6_only: leave out IPv4.
+    :param family: ``"any"``, ``"inet"`` for IPv4 only, ``"inet6"`` for IPv6 only.
+    :param bind_address: the local name or address to connect from.
     """
 
-    def __init__(self, *, ipv6_only: bool) -> None:
-        self._ipv6_only = ipv6_only
+    def __init__(self, family: str = "any", bind_address: str | None = None) -> None:
+        self._family = family
+        self._bind_address = bind_address
 
     def open(self, to: Attempt) -> TransportSocket:
         with Deadline(to.timeout, to.host, to.port, "resolve the name"):
             addresses = resolve(
-                to.host,
+                to.hostname,
                 to.port,
-                ipv6_only=self._ipv6_only,
+                family=self._family,
                 attempt=to.number,
                 attempts=to.attempts,
+                called=to.host,
             )
-        return _connect_any(to, addresses)
+        return _connect_any(to, addresses, self._bind_address)
 
 
-def _connect_any(to: Attempt, addresses: Sequence[Address]) -> TransportSocket:
+def _connect_any(
+    to: Attempt, addresses: Sequence[Address], bind_address: str | None
+) -> TransportSocket:
     """Connect to the first address that answers.
 
     Each address may take its share of the time that is left: one that swallows packets does
@@ -53,7 +59,7 @@ def _connect_any(to: Attempt, addresses: Sequence[Address]) -> TransportSocket:
     for index, (family, address) in enumerate(addresses):
         share = (end - time.monotonic()) / (len(addresses) - index) if end else None
         try:
-            return _connect_one(family, address, share)
+            return _connect_one(family, address, share, bind_address)
         except OSError as ex:
             logger.debug("Connecting to %s (%s) failed: %s", to.host, address, ex)
             error = ex
@@ -66,7 +72,10 @@ def _connect_any(to: Attempt, addresses: Sequence[Address]) -> TransportSocket:
 
 
 def _connect_one(
-    family: socket.AddressFamily, address: object, share: float | None
+    family: socket.AddressFamily,
+    address: object,
+    share: float | None,
+    bind_address: str | None,
 ) -> TransportSocket:
     sock = TransportSocket(family, socket.SOCK_STREAM)
     try:
@@ -74,6 +83,8 @@ def _connect_one(
         # Packets of SSH are small and each waits for an answer: they must not wait for company.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if bind_address is not None:
+            _bind(sock, family, bind_address)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
             _wait_writable(sock, share)
@@ -84,6 +95,25 @@ def _connect_one(
         sock.close()
         raise
     return sock
+
+
+#: IP_BIND_ADDRESS_NO_PORT (linux/in.h): the kernel chooses a port when it knows the other end, so
+#: that the same one may serve connections to many hosts.
+_BIND_WITHOUT_PORT = 24
+
+
+def _bind(sock: socket.socket, family: socket.AddressFamily, bind_address: str) -> None:
+    """Have connections come from a local address."""
+    name = "inet" if family == socket.AF_INET else "inet6"
+    try:
+        _, local = resolve(bind_address, 0, family=name)[0]
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_WITHOUT_PORT, 1)
+        sock.bind(local)
+    except UnknownHostError as ex:
+        raise OSError(errno.EADDRNOTAVAIL, f"bind_address {bind_address}: {ex}") from ex
+    except OSError as ex:
+        raise OSError(ex.errno, f"bind_address {bind_address}: {ex.strerror}") from ex
 
 
 def _wait_writable(sock: socket.socket, seconds: float | None) -> None:

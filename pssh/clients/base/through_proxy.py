@@ -86,7 +86,7 @@ class ThroughProxy(Transport):
         step = "connect through the proxy"
         try:
             with Deadline(to.timeout, to.host, to.port, step):
-                return connection.open_direct_tcpip(Destination(to.host, to.port))
+                return connection.open_direct_tcpip(Destination(to.hostname, to.port))
         except Timeout as ex:
             raise self._too_long(to, step) from ex
         except SessionError as ex:

@@ -106,11 +106,12 @@ def plain(sock: socket.socket) -> socket.socket:
 class Attempt:
     """An attempt to reach a host.
 
-    :ivar host: its name or address.
+    :ivar host: the host as the user names it, for messages.
     :ivar port: its port.
     :ivar timeout: seconds that each step may take; ``None`` for as long as it likes.
     :ivar number: which attempt this is, from 1.
     :ivar attempts: of how many.
+    :ivar hostname: its real name or address.
     """
 
     host: str
@@ -118,6 +119,7 @@ class Attempt:
     timeout: float | None
     number: int
     attempts: int
+    hostname: str
 
 
 class Final(Exception):

@@ -12,7 +12,7 @@ import ctypes
 import errno
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ import ssh2.session
 import ssh2.utils
 
 from pssh.clients.base.seam import Destination, ExitStatus
+from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
     from ssh2.channel import Channel as RawChannel
@@ -115,6 +116,11 @@ _channel_read.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes
 _banner_get = _lib.libssh2_session_banner_get
 _banner_get.restype = ctypes.c_char_p
 _banner_get.argtypes = [ctypes.c_void_p]
+_method_pref = _declare(
+    "libssh2_session_method_pref", ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+)
+#: LIBSSH2_METHOD_SIGN_ALGO, for which the binding has no name.
+_METHOD_SIGNATURE = 10
 _free = _lib.libssh2_free
 _free.restype = None
 _free.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -387,6 +393,20 @@ def userauth_publickey(raw: RawSession, user: str, blob: bytes, callback: Any) -
     return _userauth_publickey(
         session, user.encode(), blob, len(blob), callback, ctypes.addressof(abstract)
     )
+
+
+def prefer_signatures(raw: RawSession, names: Sequence[str]) -> None:
+    """Say with which algorithms RSA keys may sign, best first (RFC 8332).
+
+    :param raw: the session.
+    :raises InvalidAPIUseError: where the binding's layout is not known.
+    """
+    session = session_pointer(raw)
+    if session is None:
+        raise InvalidAPIUseError(
+            "public_key_algorithms is not possible with this build of ssh2-python"
+        )
+    _method_pref(session, _METHOD_SIGNATURE, ",".join(names).encode("ascii"))
 
 
 def allocate(data: bytes) -> int:

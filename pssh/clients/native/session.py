@@ -74,6 +74,8 @@ _METHODS = {
 @cache
 def supported_algorithms(setting: str) -> tuple[str, ...]:
     """Return the names that libssh2 knows for a setting such as ``"ciphers"``."""
+    if setting == "public_key_algorithms":
+        return algorithms.KNOWN[setting]
     names = ssh2_session.Session().supported_algs(_METHODS[setting])
     return tuple(name for name in names if name not in _KEX_EXTENSIONS)
 
@@ -121,6 +123,7 @@ class NativeSession(Session):
         "_direct",
         "_opened",
         "_opening",
+        "_public_keys",
         "_silence",
         "_sock",
         "host",
@@ -133,6 +136,7 @@ class NativeSession(Session):
         self._opened: ssh2_session.Session | None = ssh2_session.Session()
         self._sock: socket.socket | None = None
         self._channels: list[weakref.ref[NativeChannel]] = []
+        self._public_keys = offered.public_keys
         self._callback: object = None
         #: Whether a session channel is being opened.
         self._opening = False
@@ -190,7 +194,11 @@ class NativeSession(Session):
             code = self._raw.handshake(sock)
         except SSH2Error as ex:
             raise self._handshake_error(ex) from ex
-        return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else None
+        if code == LIBSSH2_ERROR_EAGAIN:
+            return WOULD_BLOCK
+        if self._public_keys is not None:
+            libssh2.prefer_signatures(self._raw, algorithms.plain(self._public_keys))
+        return None
 
     def _handshake_error(self, error: SSH2Error) -> PSSHError:
         # Of whatever goes wrong in the exchange libssh2 keeps the code, and one text for all.

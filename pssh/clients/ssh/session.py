@@ -87,6 +87,8 @@ _OPTIONS = {
 @cache
 def supported_algorithms(setting: str) -> tuple[str, ...]:
     """Return the names that libssh knows for a setting such as ``"ciphers"``."""
+    if setting == "public_key_algorithms":
+        return algorithms.KNOWN[setting]
     option = _OPTIONS[setting][0]
 
     def is_known(name: str) -> bool:
@@ -112,6 +114,8 @@ def _preferences(offered: Algorithms) -> list[tuple[options.Option, str]]:
     for setting, asked, preferred in lists:
         names = ",".join(algorithms.choose(asked, preferred, supported_algorithms(setting)))
         preferences += [(option, names) for option in _OPTIONS[setting]]
+    if offered.public_keys is not None:
+        preferences.append((options.PUBLICKEY_ACCEPTED_TYPES, ",".join(offered.public_keys)))
     compression = ",".join(algorithms.COMPRESSION) if offered.compress else "none"
     preferences += [
         (options.COMPRESSION_C_S, compression),
