@@ -16,6 +16,11 @@ HOST_KEY_POLICIES = ("strict", "accept-new", "ignore")
 BUFFER_OVERFLOWS = ("file", "block")
 ADDRESS_FAMILIES = ("any", "inet", "inet6")
 
+#: Settings whose values are names of algorithms.
+ALGORITHM_SETTINGS = (
+    *("ciphers", "macs", "kex_algorithms", "host_key_algorithms", "public_key_algorithms"),
+)
+
 #: Where OpenSSH looks for host keys (ssh_config(5), UserKnownHostsFile, GlobalKnownHostsFile).
 KNOWN_HOSTS_FILES = (
     "~/.ssh/known_hosts",
@@ -152,7 +157,9 @@ class HostConfig:
     gssapi_server_identity: str | None = setting(None, _text, "a name")
     gssapi_client_identity: str | None = setting(None, _text, "a name")
     gssapi_delegate_credentials: bool | None = setting(False, _flag, "True or False")
-    forward_ssh_agent: bool | None = setting(False, _flag, "True or False")
+    forward_ssh_agent: bool | str | os.PathLike[str] | None = setting(
+        False, lambda v: _flag(v) or _paths(v), "True, False or the path of a socket"
+    )
     compress: bool | None = setting(False, _flag, "True or False")
     keyboard_interactive: bool | None = setting(False, _flag, "True or False")
     proxy_jump: str | Sequence[str | tuple[str, HostConfig]] | None = setting(
@@ -196,7 +203,7 @@ class HostConfig:
         None, lambda v: _number(v) and v >= 0, "a number of seconds, 0 for none"
     )
     keepalive_count_max: int | None = setting(
-        3, lambda v: _integer(v) and v >= 1, "a number of messages, 1 or more"
+        3, lambda v: _integer(v) and v >= 0, "a number of messages, 0 for any number"
     )
     identity_files: Sequence[str | os.PathLike[str]] | None = setting(
         None, _paths, "a list of paths"
@@ -256,6 +263,11 @@ class HostConfig:
     def with_defaults(self) -> HostConfig:
         """Fill in the default of every setting that is unset."""
         return _build(lambda name, default: _first(getattr(self, name), default))
+
+    def set_names(self) -> list[str]:
+        """Return the names of the settings that have a value, be it ``False`` or ``0``."""
+        fields = dataclasses.fields(self)
+        return [field.name for field in fields if getattr(self, field.name) is not None]
 
     def is_set(self, name: str) -> bool:
         """Whether a setting asks for something: neither unset, nor off, nor empty."""
@@ -318,10 +330,7 @@ def _warn_of_thread_pool(stacklevel: int) -> None:
 
 #: What no client can do yet.
 LATER: Mapping[str, str] = dict.fromkeys(
-    (
-        "forward_ssh_agent",
-        "ssh_config",
-    ),
+    ("forward_ssh_agent",),
     "this version cannot do that yet",
 )
 

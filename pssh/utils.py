@@ -63,3 +63,38 @@ def load_private_key(_pkey: str | os.PathLike[str] | IO[str] | IO[bytes]) -> byt
     content = _pkey.read()
     data = content.encode() if isinstance(content, str) else content
     return private_key.parse(data, str(getattr(_pkey, "name", "in the open file"))).data
+
+
+def read_openssh_config(
+    host: str, config_file: str | os.PathLike[str] | None = None
+) -> tuple[str, str | None, int, bytes | None]:
+    """Look a host up in OpenSSH's client configuration, for scripts of 1.x.
+
+    The setting ``ssh_config`` makes a client do that by itself, and of many more options.
+    Commands of ``Match exec`` are waited for.
+
+    :param host: the host as the configuration knows it.
+    :param config_file: the path of the one file that counts; default is ``~/.ssh/config`` and
+        then the system's, where they exist.
+    :returns: the real name or address, the user name or ``None``, the port, and the first
+        private key of ``IdentityFile`` that can be read, for ``pkey=``, or ``None``.
+    :raises SSHConfigError: when the configuration is wrong.
+    """
+    # Not at the top: what this module is there for, the loggers, everybody imports.
+    from pssh import private_key
+    from pssh.constants import DEFAULT_PORT
+    from pssh.exceptions import PKeyFileError
+    from pssh.ssh_config import files, shell, values
+    from pssh.ssh_config.resolve import resolve
+
+    resolved = resolve(files.load(config_file), host, shell.succeeds)
+    found = values.settings(resolved)
+    key = None
+    for path in found.identity_files or ():
+        try:
+            key = private_key.load(path).data
+        except PKeyFileError as ex:
+            logger.debug("An identity file of host %s is left out: %s", host, ex)
+        else:
+            break
+    return resolved.hostname, found.user, found.port or DEFAULT_PORT, key

@@ -79,7 +79,7 @@ def test_everything_is_unset_at_first() -> None:
         ("buffer_size", 0), ("buffer_size", 1.5), ("buffer_overflow", "drop"), ("alias", ""),
         ("compress", 0), ("ipv6_only", "yes"), ("cert_file", ""), ("proxy_jump", ""),
         ("agent", "/a/socket"), ("hostname", ""), ("address_family", "ipv4"),
-        ("bind_address", 1), ("connect_timeout", "5"), ("keepalive_count_max", 0),
+        ("bind_address", 1), ("connect_timeout", "5"), ("keepalive_count_max", -1),
         ("identity_files", 1), ("identity_agent", True), ("certificate_files", [1]),
         ("public_key_algorithms", "ssh-rsa"), ("ciphers", ["+"]), ("macs", ["^", "a"]),
         ("set_env", ["A=1"]), ("set_env", {"A": 1}), ("set_env", {"A=": "1"}), ("use_pty", 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from pssh.exceptions import SSHConfigError
 from pssh.ssh_config import syntax
 from pssh.ssh_config.keywords import ALIASES, KNOWN, SEVERAL_WORDS, USED, WHOLE_LINE
+from pssh.ssh_config.patterns import host_line_matches
 
 #: As OpenSSH: how deeply files may include each other.
 _DEPTH_MAX: Final = 16
@@ -50,9 +51,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class HostLine:
-    """``Host``: what follows is for hosts whose name matches the patterns."""
+    """``Host``: what follows is for hosts whose name matches the patterns.
+
+    :param names: the patterns, where they are plain names.
+    """
 
     patterns: tuple[str, ...]
+    names: frozenset[str] | None
+
+    def matches(self, host: str) -> bool:
+        """Whether what follows is for a host."""
+        if self.names is not None:
+            return host in self.names
+        return host_line_matches(host, self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +97,24 @@ Item = Line | HostLine | MatchLine | IncludeLine
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """What stands between one ``Host`` or ``Match`` and the next.
+
+    :param condition: for which hosts it is; ``None`` for what stands before the first.
+    :param watched: whether it matters even where it is for another host.
+    """
+
+    condition: HostLine | MatchLine | None
+    items: tuple[Line | IncludeLine, ...]
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigFile:
     """What stands in a file, in order."""
 
     path: str
-    items: tuple[Item, ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +175,7 @@ class _Reader:
             raise SSHConfigError(
                 "OpenSSH configuration %s cannot be read: %s", path, ex.strerror, path=path
             ) from ex
-        return ConfigFile(path, tuple(self._items(path, text, depth)))
+        return ConfigFile(path, tuple(_blocks(self._items(path, text, depth))))
 
     def _items(self, path: str, text: str, depth: int) -> Iterator[Item]:
         for number, content in enumerate(text.split("\n"), 1):
@@ -181,7 +205,8 @@ class _Reader:
         if not words and keyword in USED:
             raise SSHConfigError(f"{name} has no argument")
         if keyword == "host":
-            return HostLine(words)
+            plain = not any(char in word for word in words for char in "*?!")
+            return HostLine(words, frozenset(words) if plain else None)
         if keyword == "include":
             return IncludeLine(tuple(self._included(words, depth)))
         if len(words) > 1 and keyword in USED - SEVERAL_WORDS:
@@ -200,6 +225,24 @@ class _Reader:
                     yield self.read(path, depth + 1)
                 except FileNotFoundError:
                     continue
+
+
+def _blocks(items: Iterable[Item]) -> Iterator[Block]:
+    condition: HostLine | MatchLine | None = None
+    inside: list[Line | IncludeLine] = []
+    for item in items:
+        if isinstance(item, Line | IncludeLine):
+            inside.append(item)
+        else:
+            yield _block(condition, inside)
+            condition, inside = item, []
+    yield _block(condition, inside)
+
+
+def _block(condition: HostLine | MatchLine | None, inside: Sequence[Line | IncludeLine]) -> Block:
+    # An option that is not known is an error, and Match final takes effect, wherever it stands.
+    watched = any(isinstance(item, IncludeLine) or not item.known for item in inside)
+    return Block(condition, tuple(inside), watched)
 
 
 def _check_owner(path: str, status: os.stat_result) -> None:

@@ -21,7 +21,7 @@ from pssh.ssh_config.files import (
     MatchLine,
 )
 from pssh.ssh_config.keywords import ACCUMULATING, USED
-from pssh.ssh_config.patterns import host_line_matches, list_matches
+from pssh.ssh_config.patterns import list_matches
 
 #: Runs a command of ``Match exec`` in the user's shell; whether it succeeded.
 Run = Callable[[str], bool]
@@ -105,21 +105,25 @@ class _Evaluation:
 
     def _file(self, file: ConfigFile, *, never: bool) -> None:
         """Evaluate a file. What is included where nothing counts never counts."""
-        active = not never
-        for item in file.items:
-            if isinstance(item, Line):
-                if not item.known:
+        for block in file.blocks:
+            active = self._is_active(block.condition) and not never
+            if not active and not block.watched:
+                continue
+            for item in block.items:
+                if isinstance(item, IncludeLine):
+                    for included in item.files:
+                        self._file(included, never=not active)
+                elif not item.known:
                     self._unknown(item)
                 elif active:
                     self._take(item)
-            elif isinstance(item, HostLine):
-                active = not never and host_line_matches(self.host, item.patterns)
-            elif isinstance(item, MatchLine):
-                active = self._matches(item) and not never
-            else:
-                assert isinstance(item, IncludeLine)
-                for included in item.files:
-                    self._file(included, never=not active)
+
+    def _is_active(self, condition: HostLine | MatchLine | None) -> bool:
+        if condition is None:
+            return True
+        if isinstance(condition, HostLine):
+            return condition.matches(self.host)
+        return self._matches(condition)
 
     # Lines
 

@@ -74,6 +74,7 @@ DEFAULTS = {
     "macs": None,
     "kex_algorithms": None,
     "host_key_algorithms": None,
+    "ssh_config": False,
     "agent": None,
     "hostname": None,
     "host_key_alias": None,
@@ -193,7 +194,6 @@ BAD_VALUES = [
 
 #: What this version cannot do, on any client.
 UNSUPPORTED = {
-    "ssh_config": True,
     "forward_ssh_agent": True,
 }
 

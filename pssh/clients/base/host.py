@@ -35,11 +35,6 @@ from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, SessionErro
 
 _Self = TypeVar("_Self", bound="HostClient")
 
-#: Settings whose values are names of algorithms.
-ALGORITHM_SETTINGS = (
-    *("ciphers", "macs", "kex_algorithms", "host_key_algorithms", "public_key_algorithms"),
-)
-
 
 class HostClient(Closing, ABC):
     """Keeps one host's settings and its connection.
@@ -64,7 +59,7 @@ class HostClient(Closing, ABC):
         name = type(self).__name__
         config = configuration.from_arguments(name, self._POSITIONAL, args, settings)
         self.check(config)
-        self._prepare(host, config.with_defaults(), Resources())
+        self._prepare(host, config.with_defaults(), Resources(), config)
         self.connect()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -72,18 +67,28 @@ class HostClient(Closing, ABC):
         cls.__signature__ = signature("host", cls._POSITIONAL)  # type: ignore[attr-defined]
 
     @classmethod
-    def for_host(cls: type[_Self], host: str, config: HostConfig, resources: Resources) -> _Self:
+    def for_host(
+        cls: type[_Self],
+        host: str,
+        config: HostConfig,
+        resources: Resources,
+        given: HostConfig | None = None,
+    ) -> _Self:
         """Make a client that is not connected yet and shares what others have read.
 
         :param host: the host's name or address.
         :param config: its settings, checked and complete.
         :param resources: what is shared.
+        :param given: its settings without the defaults, where an OpenSSH configuration is to
+            be read.
         """
         client = cls.__new__(cls)
-        client._prepare(host, config, resources)
+        client._prepare(host, config, resources, given)
         return client
 
-    def _prepare(self, host: str, config: HostConfig, resources: Resources) -> None:
+    def _prepare(
+        self, host: str, config: HostConfig, resources: Resources, given: HostConfig | None
+    ) -> None:
         if not host or not isinstance(host, str):
             raise ValueError(f"A host is a name or an address, not {host!r}")
         self.host = host
@@ -95,7 +100,9 @@ class HostClient(Closing, ABC):
         #: Those of ``set_env`` that the server does not take (sshd_config: AcceptEnv).
         self._refused_variables: set[str] = set()
         self._connecting = BoundedSemaphore(1)
-        self._resources.check_credentials(config)
+        #: What an OpenSSH configuration has still to be asked to complete.
+        self._given = given if config.ssh_config else None
+        self._resources.check_files(config)
 
     # What a library has to say
 
@@ -127,7 +134,7 @@ class HostClient(Closing, ABC):
             cls.check(own)
         client = f"{cls.__module__.rpartition('.')[0]}.{cls.__name__}"
         configuration.refuse_unsupported(config, cls._UNSUPPORTED, client)
-        for name in ALGORITHM_SETTINGS:
+        for name in configuration.ALGORITHM_SETTINGS:
             asked = getattr(config, name)
             known = cls.supported_algorithms(name) if asked else ()
             sign, names = algorithms.split_sign(asked) if asked else ("-", [])
@@ -184,9 +191,37 @@ class HostClient(Closing, ABC):
                 raise self._closed_meanwhile()
             if self._connection is None or not self._connection.alive:
                 self._drop_connection()
+                self._complete_settings()
                 self._check_password()
                 self._connection = self._new_connection(before_retry)
             return self._connection
+
+    def complete_settings(self) -> None:
+        """Complete the settings by an OpenSSH configuration, if there is one to be asked.
+
+        :raises SSHConfigError: when it is wrong.
+        :raises InvalidAPIUseError: when it asks for what this client cannot do.
+        """
+        if self._given is not None:
+            with self._connecting:
+                self._complete_settings()
+
+    def _complete_settings(self) -> None:
+        """Complete the settings, once.
+
+        :raises SSHConfigError: when it is wrong.
+        :raises InvalidAPIUseError: when it asks for what this client cannot do.
+        """
+        given = self._given
+        if given is None:
+            return
+        assert given.ssh_config is not None
+        source = self._resources.openssh_config(given.ssh_config)
+        with Deadline(given.timeout, self.host, self.port, "read OpenSSH's configuration"):
+            found = source.settings(self.host, given, self.supported_algorithms)
+        self.check(found)
+        self.config = given.over(found).with_defaults()
+        self._given = None
 
     def _new_connection(self, before_retry: Callable[[], object] | None) -> Connection:
         closed_before = self._times_closed
@@ -264,7 +299,7 @@ class HostClient(Closing, ABC):
             attempts=config.num_retries or 1,
             retry_delay=config.retry_delay or 0,
             keepalive=float(config.keepalive_seconds or 0),
-            keepalive_count_max=config.keepalive_count_max or 1,
+            keepalive_count_max=config.keepalive_count_max or 0,
             connect_timeout=config.connect_timeout or None,
         )
 

@@ -25,7 +25,7 @@ class KeepAlive:
 
     :param connection: the connection to keep.
     :param seconds: how often to ask.
-    :param count_max: how many questions may stay without an answer.
+    :param count_max: how many questions may stay without an answer; 0 for any number.
     """
 
     __slots__ = ("_connection", "_count_max", "_received", "_timer", "_unanswered", "seconds")
@@ -56,7 +56,7 @@ class KeepAlive:
         if received != self._received:
             self._received = received
             self._unanswered = 0
-        if self._unanswered >= self._count_max:
+        if self._count_max and self._unanswered >= self._count_max:
             connection.fail(_no_answer(connection, self._unanswered * self.seconds))
             return
         self._unanswered += 1

@@ -54,7 +54,7 @@ class HostGroup(Closing):
         self._hosts: list[str] = _host_list(hosts)
         self._check_host_config()
         for index in range(len(self._hosts) if self.host_config else 1):
-            self._resources.check_credentials(self._config_of(index))
+            self._resources.check_files(self._config_of(index))
         self._clients: list[BaseSSHClient | None] = [None] * len(self._hosts)
         #: What goes on in the background, or by rules.
         self._runs: set[FleetRun] = set()
@@ -107,12 +107,22 @@ class HostGroup(Closing):
             return self._complete_config
         return self.host_config[index].over(self._complete_config)
 
+    def _given_for(self, index: int) -> HostConfig:
+        """Return what was set for a host, without the defaults."""
+        if self.host_config is None:
+            return self._config
+        return self.host_config[index].over(self._config)
+
     def _client_of(self, index: int) -> BaseSSHClient:
         """Return the client of the host at a position."""
         client = self._clients[index]
         if client is None:
+            config = self._config_of(index)
             client = self._CLIENT.for_host(
-                self._hosts[index], self._config_of(index), self._resources
+                self._hosts[index],
+                config,
+                self._resources,
+                self._given_for(index) if config.ssh_config else None,
             )
             self._clients[index] = client
         return client

@@ -11,6 +11,7 @@ from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent
 from pssh.clients.base.files.local import Sources
 from pssh.clients.base.host_keys import KnownHosts
+from pssh.clients.base.openssh_config import OpenSSHConfig
 from pssh.clients.base.proxies import Proxies
 from pssh.config import HostConfig
 from pssh.exceptions import InvalidAPIUseError, PKeyFileError
@@ -22,11 +23,21 @@ Path = str | os.PathLike[str]
 class Resources:
     """Reads once what every host needs."""
 
-    __slots__ = ("_agent", "_certificates", "_keys", "_known_hosts", "_login", "proxies", "sources")
+    __slots__ = (
+        "_agent",
+        "_certificates",
+        "_keys",
+        "_known_hosts",
+        "_login",
+        "_openssh_configs",
+        "proxies",
+        "sources",
+    )
 
     def __init__(self) -> None:
         self._keys: dict[object, KeyFile] = {}
         self._certificates: dict[object, Certificate] = {}
+        self._openssh_configs: dict[object, OpenSSHConfig] = {}
         self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
         self._agent: Agent | None = None
         self._login: str | None = None
@@ -63,13 +74,29 @@ class Resources:
             )
         return found
 
-    def check_credentials(self, config: HostConfig) -> None:
+    def openssh_config(self, source: bool | Path) -> OpenSSHConfig:
+        """Return an OpenSSH client configuration.
+
+        :param source: ``True`` for the user's and the system's files, or the path of one.
+        :raises SSHConfigError: when it cannot be read or is wrong.
+        """
+        found = self._openssh_configs.get(source)
+        if found is None:
+            found = self._openssh_configs[source] = OpenSSHConfig(source)
+        return found
+
+    def check_files(self, config: HostConfig) -> None:
         """Read the keys and the certificates of a host, and of those on the way to it.
 
+        So is its OpenSSH configuration.
+
         :param config: the settings of the host, complete.
-        :raises PKeyFileError: when one is missing or is none.
+        :raises PKeyFileError: when a key or a certificate is missing or is none.
+        :raises SSHConfigError: when the configuration cannot be read or is wrong.
         :raises InvalidAPIUseError: when there is no such way.
         """
+        if config.ssh_config:
+            self.openssh_config(config.ssh_config)
         proxy_route.check(config)
         self._check_credentials(config)
         for hop in proxy_route.hops(config):

@@ -125,6 +125,7 @@ class BaseSSHClient(SCPAccess):
         :param request: what :meth:`run_command` was asked for.
         :raises PSSHError: as :meth:`run_command` does.
         """
+        self.complete_settings()
         if self.config.use_pty:
             request.use_pty = True
         dialogue = request.sudo_dialogue()

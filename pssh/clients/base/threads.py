@@ -17,21 +17,23 @@ _Result = TypeVar("_Result")
 
 #: At most this many at a time. Names: as many as the hosts that are worked on at the same
 #: time by default, and more, so that slow ones do not hold up the rest. Keys: decrypting is
-#: a matter of processors. Kerberos: it asks its servers over the network, like names.
-#: Threads are started when they are needed.
+#: a matter of processors. Kerberos: it asks its servers over the network, like names. Commands:
+#: the user's, which may wait for anything. Threads are started when they are needed.
 _SIZES = {
     "names": 128,
     "keys": 4,
     "files": 8,
     "gssapi": 128,
     "processes": 8,
+    "commands": 32,
 }
 
 
 def pool(kind: str) -> ThreadPool:
     """Return the threads of this hub for a kind of work.
 
-    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"`` or ``"processes"``.
+    :param kind: ``"names"``, ``"keys"``, ``"files"``, ``"gssapi"``, ``"processes"`` or
+        ``"commands"``.
     """
     hub = gevent.get_hub()
     # A forked child has none of its parent's threads.
