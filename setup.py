@@ -35,7 +35,11 @@ setup(
     package_data={"pssh": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=read_requirements(),
-    extras_require={"progress": ["rich>=13,<16"]},
+    extras_require={
+        "progress": ["rich>=13,<16"],
+        # Signatures of the keys of a pssh.agent.SSHAgent that is forwarded.
+        "agent": ["bcrypt>=4", "cryptography>=42"],
+    },
     keywords="ssh parallel asynchronous gevent libssh2 libssh",
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pssh import private_key
 from pssh.exceptions import PKeyFileError
 from pssh.private_key import KeyFile
+from pssh.utils import logger
+
+if TYPE_CHECKING:
+    from pssh.agent_signing import SigningKey
 
 __all__ = ["AgentKey", "SSHAgent"]
 
@@ -31,10 +36,11 @@ class SSHAgent:
     clients, and hosts may have different ones by their ``HostConfig``.
     """
 
-    __slots__ = ("_keys",)
+    __slots__ = ("_keys", "_signing")
 
     def __init__(self) -> None:
         self._keys: list[AgentKey] = []
+        self._signing: dict[AgentKey, SigningKey | None] = {}
 
     def add_key(self, key: str | bytes | os.PathLike[str], passphrase: str | None = None) -> None:
         """Add a private key. It is read now, and once.
@@ -55,6 +61,24 @@ class SSHAgent:
     def get_keys(self) -> tuple[AgentKey, ...]:
         """Return the keys, in the order in which they are tried."""
         return tuple(self._keys)
+
+    def signing_keys(self) -> list[SigningKey]:
+        """Return the keys that can sign, decrypted. In a thread; it needs ``parallel-ssh[agent]``.
+
+        One that is unusable, for instance because its passphrase is wrong, is left out.
+        """
+        # Not at the top: only who forwards the agent needs it.
+        from pssh.agent_signing import SigningKey
+
+        for key in self._keys:
+            if key not in self._signing:
+                try:
+                    self._signing[key] = SigningKey(key)
+                except PKeyFileError as ex:
+                    logger.warning("%s", ex)
+                    self._signing[key] = None
+        found = (self._signing[key] for key in self._keys)
+        return [key for key in found if key is not None]
 
     def __repr__(self) -> str:
         return f"<SSHAgent with {len(self._keys)} keys>"

@@ -20,6 +20,9 @@ _FLAGS = {
     b"rsa-sha2-512-cert-v01@openssh.com": 4,
 }
 
+#: The answer to what cannot be done, with its length.
+FAILURE: Final = b"\0\0\0\1" + bytes([_FAILURE])
+
 #: What a reply may have at most; OpenSSH's own limit.
 MAX_REPLY: Final = 256 * 1024
 
@@ -38,7 +41,7 @@ class Identity:
 
 def identities_request() -> bytes:
     """Build the packet that asks for the list of keys."""
-    return _packet(bytes([_REQUEST_IDENTITIES]))
+    return packet(bytes([_REQUEST_IDENTITIES]))
 
 
 def parse_identities(reply: bytes) -> list[Identity]:
@@ -66,9 +69,7 @@ def sign_request(blob: bytes, data: bytes) -> bytes:
         whose algorithm name decides between the signatures of an RSA key.
     """
     flags = _FLAGS.get(signature_algorithm(data), 0)
-    return _packet(
-        bytes([_SIGN_REQUEST]) + _packet(blob) + _packet(data) + struct.pack(">I", flags)
-    )
+    return packet(bytes([_SIGN_REQUEST]) + packet(blob) + packet(data) + struct.pack(">I", flags))
 
 
 def parse_signature(reply: bytes) -> bytes | None:
@@ -97,22 +98,48 @@ def signature_value(signature: bytes) -> bytes:
 # The agent's side, for a library that wants to talk to an agent itself
 
 
-def identities_answer(identity: Identity) -> bytes:
-    """Build the packet that lists one key."""
-    comment = identity.comment.encode()
-    return _packet(
-        bytes([_IDENTITIES_ANSWER])
-        + struct.pack(">I", 1)
-        + _packet(identity.blob)
-        + _packet(comment)
-    )
+@dataclass(frozen=True, slots=True)
+class SignRequest:
+    """What a client asks to have signed.
+
+    :param blob: the public key of the key that is to sign.
+    :param data: what is to be signed.
+    :param flags: which signature of an RSA key is wanted.
+    """
+
+    blob: bytes
+    data: bytes
+    flags: int
+
+
+def parse_request(request: bytes) -> SignRequest | None:
+    """Read a request: to sign, or ``None`` for the one for the list of keys.
+
+    :param request: the packet without its length.
+    :raises AgentProtocolError: when it is damaged, or asks for something else.
+    """
+    if request == bytes([_REQUEST_IDENTITIES]):
+        return None
+    if request[:1] != bytes([_SIGN_REQUEST]):
+        raise AgentProtocolError("what is asked for is not known here")
+    blob, at = _string(request, 1)
+    data, at = _string(request, at)
+    if len(request) != at + 4:
+        raise AgentProtocolError("the request to sign is damaged")
+    return SignRequest(blob, data, int.from_bytes(request[at:], "big"))
+
+
+def identities_answer(*identities: Identity) -> bytes:
+    """Build the packet that lists keys."""
+    listed = b"".join(packet(each.blob) + packet(each.comment.encode()) for each in identities)
+    return packet(bytes([_IDENTITIES_ANSWER]) + struct.pack(">I", len(identities)) + listed)
 
 
 def signature_answer(signature: bytes | None) -> bytes:
     """Build the packet with a signature, or the refusal to sign."""
     if signature is None:
-        return _packet(bytes([_FAILURE]))
-    return _packet(bytes([_SIGN_RESPONSE]) + _packet(signature))
+        return FAILURE
+    return packet(bytes([_SIGN_RESPONSE]) + packet(signature))
 
 
 def requested_signatures(requests: bytes) -> list[bytes]:
@@ -142,7 +169,8 @@ def signature_algorithm(data: bytes) -> bytes:
     return name
 
 
-def _packet(content: bytes) -> bytes:
+def packet(content: bytes) -> bytes:
+    """Put its length before something: a packet, and a string (RFC 4251 section 5)."""
     return struct.pack(">I", len(content)) + content
 
 

@@ -328,13 +328,6 @@ def _warn_of_thread_pool(stacklevel: int) -> None:
     )
 
 
-#: What no client can do yet.
-LATER: Mapping[str, str] = dict.fromkeys(
-    ("forward_ssh_agent",),
-    "this version cannot do that yet",
-)
-
-
 def refuse_unsupported(config: HostConfig, unsupported: Mapping[str, str], client: str) -> None:
     """Raise for a setting that this client cannot honour, rather than ignoring it.
 

@@ -74,16 +74,14 @@ def cells(text: str, title: str) -> list[str]:
 def test_a_setting_that_a_client_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     before = feature_table.settings()
 
-    monkeypatch.setattr(ssh.SSHClient, "_UNSUPPORTED", {**config.LATER, "compress": "no"})
+    monkeypatch.setattr(ssh.SSHClient, "_UNSUPPORTED", {"compress": "no"})
     monkeypatch.setattr(native.SSHClient, "_UNSUPPORTED", {})
 
     assert cells(before, "``compress``") == ["yes", "yes"]
     assert cells(before, "gssapi_auth") == ["no", "yes"]
-    assert cells(before, "ssh_config") == ["not yet", "not yet"]
     after = feature_table.settings()
     assert cells(after, "``compress``") == ["yes", "no"]
     assert cells(after, "gssapi_auth") == ["yes", "yes"]
-    assert cells(after, "ssh_config") == ["yes", "no"]
 
 
 def test_settings_of_one_line_that_are_not_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,11 @@ BINDINGS = {"ssh2": "pssh.clients.native", "ssh": "pssh.clients.ssh"}
 # What stands on the same level as `pssh.clients.base`, under the import path that users know.
 BASE = {"pssh.output", "pssh.progress"}
 # What is not a dependency but an extra, and the one module that may import it.
-EXTRAS = {"rich": "pssh.progress"}
+EXTRAS = {
+    "bcrypt": "pssh.agent_signing",
+    "cryptography": "pssh.agent_signing",
+    "rich": "pssh.progress",
+}
 # Modules that only hand on names, so that old import paths keep working.
 RE_EXPORTS = {"pssh.pssh_client", "pssh.pssh2_client"}
 
@@ -183,6 +187,7 @@ def test_every_layer_is_looked_at() -> None:
         ("pssh.clients.ssh.single", "from pssh.clients.native.session import NativeSession"),
         ("pssh.utils", "import requests"),
         ("pssh.clients.base.parallel", "import rich"),
+        ("pssh.agent", "def f():\n    import cryptography"),
         ("pssh.clients.native.tunnel", "try:\n    import paramiko\nexcept ImportError: pass"),
     ],
 )

@@ -192,11 +192,6 @@ BAD_VALUES = [
     ("buffer_overflow", "drop"),
 ]
 
-#: What this version cannot do, on any client.
-UNSUPPORTED = {
-    "forward_ssh_agent": True,
-}
-
 #: What libssh2 cannot do.
 GSSAPI = {
     "gssapi_auth": True,
@@ -589,22 +584,6 @@ def test_no_other_setting_warns(library: Library, sshd: OpenSSHServer, settings:
         warnings.simplefilter("error")
         library.SSHClient(sshd.host, **settings).close()
         library.ParallelSSHClient([sshd.host], host_config=[HostConfig()], **settings).close()
-
-
-@pytest.mark.parametrize(("name", "value"), UNSUPPORTED.items())
-def test_what_this_version_cannot_do_is_refused(library: Library, name: str, value: Any) -> None:
-    calls: list[Callable[[], object]] = [
-        lambda: library.SSHClient("no-such-host.invalid", num_retries=1, **{name: value}),
-        lambda: library.ParallelSSHClient(["no-such-host.invalid"], **{name: value}),
-        lambda: library.ParallelSSHClient(
-            ["no-such-host.invalid"], host_config=[HostConfig(**{name: value})]
-        ),
-    ]
-    for call in calls:
-        with pytest.raises(InvalidAPIUseError, match=name) as caught:
-            call()
-        assert f"pssh.clients.{library.name}" in str(caught.value)
-        assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "value"), GSSAPI.items())

@@ -6,6 +6,9 @@ Special commands:
     prints ``some output`` and closes the channel with no exit status.
 ``__exit_signal__ NAME``
     prints ``some output`` and reports that signal ``NAME`` ended the command.
+``__ask_agent__``
+    asks the client's agent for its keys, whether or not the client has allowed that, and prints
+    how many there are, or ``refused``.
 """
 
 from __future__ import annotations
@@ -95,8 +98,47 @@ async def handle(process: CommandProcess) -> None:
     elif command is not None and command.startswith("__exit_signal__ "):
         process.stdout.write(b"some output\n")
         process.exit_with_signal(command.split()[1])
+    elif command is not None and "__ask_agent__" in command:
+        process.stdout.write(b"%s\n" % await ask_agent(process))
+        process.exit(0)
     else:
         await run_command(process, ["/bin/sh", *(["-c", command] if command else [])])
+
+
+class AskingSession(asyncssh.SSHUNIXSession[bytes]):
+    """A channel to the client's agent on which one question is asked."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._received = b""
+
+    def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
+        self._channel = chan
+
+    def session_started(self) -> None:
+        self._channel.write(b"\0\0\0\1\x0b")  # SSH_AGENTC_REQUEST_IDENTITIES
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        self._received += data
+        if len(self._received) >= 9 and not self.answer.done():
+            self.answer.set_result(self._received)
+            self._channel.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.answer.done():
+            self.answer.set_result(b"")
+
+
+async def ask_agent(process: CommandProcess) -> bytes:
+    """Ask for the keys over a channel of our own, which asyncssh would not open by itself."""
+    channel = process.channel.get_connection().create_agent_channel()
+    session = AskingSession()
+    try:
+        await channel.open(lambda: session)
+    except asyncssh.ChannelOpenError:
+        return b"refused"
+    answer = await session.answer
+    return b"%d" % int.from_bytes(answer[5:9], "big") if answer else b"refused"
 
 
 async def run_command(process: CommandProcess, arguments: list[str]) -> None:

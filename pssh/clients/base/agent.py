@@ -7,12 +7,16 @@ import os
 import gevent
 from gevent import socket
 from gevent.lock import BoundedSemaphore
+from gevent.monkey import get_original
 
 from pssh import agent_protocol
 from pssh.agent_protocol import AgentProtocolError, Identity
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import WOULD_BLOCK, WouldBlock
 from pssh.utils import logger
+
+# The real one, also when the program has made the standard library cooperative.
+_socket = get_original("socket", "socket")
 
 #: Agents serve few connections at a time, and have a limit on how many may wait.
 _CONNECTIONS_MAX = 8
@@ -59,10 +63,28 @@ class Agent:
         with self._slots, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.connect(self.path)
             sock.sendall(request)
-            length = int.from_bytes(_receive(sock, 4), "big")
-            if length > agent_protocol.MAX_REPLY:
-                raise AgentProtocolError("the agent's answer is too long")
-            return _receive(sock, length)
+            return receive_packet(sock)
+
+    def dial(self) -> socket.socket:
+        """Return a connected, non-blocking socket for whoever speaks to the agent himself.
+
+        :raises OSError: when the agent is not there.
+        """
+        with self._slots, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.connect(self.path)
+            return _socket(fileno=sock.detach())
+
+
+def receive_packet(sock: socket.socket) -> bytes:
+    """Receive a packet, and return it without its length.
+
+    :raises OSError: when the other end hangs up.
+    :raises AgentProtocolError: when the packet is too long.
+    """
+    length = int.from_bytes(_receive(sock, 4), "big")
+    if length > agent_protocol.MAX_REPLY:
+        raise AgentProtocolError("the packet is too long")
+    return _receive(sock, length)
 
 
 def _receive(sock: socket.socket, count: int) -> bytes:

@@ -15,14 +15,16 @@ import gevent
 from gevent import getcurrent
 from gevent.lock import BoundedSemaphore
 
+from pssh import agent_signing, proxy_route
 from pssh import config as configuration
-from pssh import proxy_route
 from pssh.clients.base import algorithms
+from pssh.clients.base.agent_forwarding import AgentForwarding, ForwardedAgent
 from pssh.clients.base.auth import Credentials
 from pssh.clients.base.closing import Closing
 from pssh.clients.base.connect import Target, connect
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.own_agent import OwnAgent
 from pssh.clients.base.proxy_command import ProxyCommand
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.seam import GSSAPI, Algorithms, Channel, Destination, Session
@@ -97,6 +99,9 @@ class HostClient(Closing, ABC):
         self._connection: Connection | None = None
         self._times_closed = 0
         self._connector: Any = None
+        self._forwarding: AgentForwarding | None = None
+        #: Whether it is OpenSSH's configuration that asks for it, which may find no agent.
+        self._forwards_if_possible = False
         #: Those of ``set_env`` that the server does not take (sshd_config: AcceptEnv).
         self._refused_variables: set[str] = set()
         self._connecting = BoundedSemaphore(1)
@@ -221,10 +226,12 @@ class HostClient(Closing, ABC):
             found = source.settings(self.host, given, self.supported_algorithms)
         self.check(found)
         self.config = given.over(found).with_defaults()
+        self._forwards_if_possible = given.forward_ssh_agent is None
         self._given = None
 
     def _new_connection(self, before_retry: Callable[[], object] | None) -> Connection:
         closed_before = self._times_closed
+        forwarded = self._forwarded_agent()
         self._connector = gevent.getcurrent()
         try:
             connection = connect(self._target(), self._new_session, self._transport(), before_retry)
@@ -235,6 +242,12 @@ class HostClient(Closing, ABC):
         if self._times_closed != closed_before:
             connection.close()
             raise self._closed_meanwhile()
+        if forwarded is not None:
+            try:
+                self._forwarding = AgentForwarding(connection, forwarded)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _end_connecting(self, connector: Any) -> None:
@@ -251,7 +264,41 @@ class HostClient(Closing, ABC):
             port=self.port,
         )
 
+    def _forwarded_agent(self) -> ForwardedAgent | None:
+        """Return the agent that is forwarded to the host, ``None`` where none is to be.
+
+        :raises InvalidAPIUseError: when there is no agent, and the program wants one.
+        """
+        config = self.config
+        if not config.forward_ssh_agent:
+            return None
+        if config.agent is not None:
+            agent_signing.require()
+            return OwnAgent(config.agent)
+        named = config.forward_ssh_agent
+        path = config.identity_agent if isinstance(named, bool) else named
+        agent = self._resources.agent(path)
+        if agent is None and not self._forwards_if_possible:
+            raise InvalidAPIUseError(
+                "forward_ssh_agent needs an agent, and there is none for host %s: SSH_AUTH_SOCK "
+                "is not set, and no other one is given (agent, identity_agent)",
+                self.host,
+                host=self.host,
+                port=self.port,
+            )
+        return agent
+
+    def request_agent(self, channel: Channel) -> None:
+        """Ask the server to offer the agent to what will run on a channel, where it is wanted.
+
+        :param channel: a session channel of this client's connection.
+        """
+        forwarding = self._forwarding
+        if forwarding is not None and forwarding.connection is self._connection:
+            forwarding.request(channel)
+
     def _drop_connection(self) -> None:
+        self._forwarding = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

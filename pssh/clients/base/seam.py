@@ -182,6 +182,15 @@ class Channel(ABC):
         """Tell the pseudo terminal's new size (RFC 4254 section 6.7). There is no answer."""
 
     @abstractmethod
+    def request_agent_forwarding(self) -> WouldBlock | None:
+        """Have the server offer the user's agent to what will run on the channel.
+
+        Only after :meth:`Session.take_agent_channels`.
+
+        :raises SessionError: when the server refuses, as far as the library lets it say so.
+        """
+
+    @abstractmethod
     def request_signal(self, name: str) -> WouldBlock | None:
         """Deliver a signal (named without ``SIG``) to the command. There is no answer."""
 
@@ -312,6 +321,21 @@ class Session(ABC):
     #: Whether channels can only be opened one after the other: what begins one then waits, and
     #: has to be woken when the one before has ended.
     opens_in_turn: bool = False
+
+    @abstractmethod
+    def take_agent_channels(self, opened: Callable[[], None]) -> None:
+        """From now on take the channels that the server opens to the user's agent.
+
+        Until then, a server that opens one gets none.
+
+        :param opened: called when there is one, in the middle of some other call of the
+            library: it must not wait, nor call the library.
+        :raises InvalidAPIUseError: where this build of the library cannot do that.
+        """
+
+    @abstractmethod
+    def next_agent_channel(self) -> Channel | None:
+        """Return a channel that the server has opened, ``None`` when there is none left."""
 
     @abstractmethod
     def send_keepalive(self) -> None:

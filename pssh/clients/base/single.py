@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import gevent
 
@@ -127,7 +128,8 @@ class BaseSSHClient(SCPAccess):
         """
         self.complete_settings()
         if self.config.use_pty:
-            request.use_pty = True
+            # The request may be other hosts' too.
+            request = replace(request, use_pty=True)
         dialogue = request.sudo_dialogue()
         sent = request.line(dialogue)
         running = self._start(
@@ -190,6 +192,7 @@ class BaseSSHClient(SCPAccess):
                     connection.call(channel.request_environment, name, str(value))
                 if pty is not None:
                     connection.call(channel.request_pty, *pty)
+                self.request_agent(channel)
                 connection.call(start, channel)
             started = True
         finally:

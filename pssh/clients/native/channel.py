@@ -117,6 +117,13 @@ class NativeChannel(Channel):
             raise error
         return self._done(code)
 
+    def request_agent_forwarding(self) -> WouldBlock | None:
+        try:
+            return self._requested(self._open.request_auth_agent())
+        except SSH2Error as ex:
+            doing = "forward the agent (sshd_config: AllowAgentForwarding)"
+            raise self._session.error(ex, doing) from ex
+
     def request_signal(self, name: str) -> WouldBlock | None:
         try:
             return self._done(self._open.signal(name))

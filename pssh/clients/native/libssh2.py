@@ -395,6 +395,16 @@ def userauth_publickey(raw: RawSession, user: str, blob: bytes, callback: Any) -
     )
 
 
+def set_callback(session: int, kind: int, callback: Any) -> None:
+    """Have libssh2 call something.
+
+    :param session: the session's pointer.
+    :param kind: one of libssh2's ``LIBSSH2_CALLBACK_…``.
+    :param callback: is not kept alive here.
+    """
+    _set_callback(session, kind, ctypes.cast(callback, ctypes.c_void_p))
+
+
 def prefer_signatures(raw: RawSession, names: Sequence[str]) -> None:
     """Say with which algorithms RSA keys may sign, best first (RFC 8332).
 

@@ -45,6 +45,7 @@ from pssh.clients.base.seam import (
     WouldBlock,
 )
 from pssh.clients.native import libssh2
+from pssh.clients.native.agent_channels import AgentChannels
 from pssh.clients.native.channel import NativeChannel
 from pssh.clients.native.direct_tcpip import DirectTCPIP
 from pssh.clients.native.errors import TRANSPORT_ERRORS, describe, error_for_code, translate
@@ -118,6 +119,7 @@ class NativeSession(Session):
     """
 
     __slots__ = (
+        "_agent_channels",
         "_callback",
         "_channels",
         "_direct",
@@ -137,6 +139,7 @@ class NativeSession(Session):
         self._sock: socket.socket | None = None
         self._channels: list[weakref.ref[NativeChannel]] = []
         self._public_keys = offered.public_keys
+        self._agent_channels: AgentChannels | None = None
         self._callback: object = None
         #: Whether a session channel is being opened.
         self._opening = False
@@ -388,6 +391,14 @@ class NativeSession(Session):
         self._channels.append(weakref.ref(channel))
         return channel
 
+    def take_agent_channels(self, opened: Callable[[], None]) -> None:
+        if self._agent_channels is None:
+            self._agent_channels = AgentChannels(self._raw, opened)
+
+    def next_agent_channel(self) -> Channel | None:
+        raw = self._agent_channels.take() if self._agent_channels is not None else None
+        return self._new_channel(raw) if raw is not None else None
+
     # The end
 
     def silence_socket(self) -> None:
@@ -416,6 +427,9 @@ class NativeSession(Session):
         if self._direct is not None:
             self._direct.forget()
             self._direct = None
+        if self._agent_channels is not None:
+            self._agent_channels.forget()
+            self._agent_channels = None
         # libssh2 tries to send when it frees channels, also those whose opening has only
         # begun. All of it goes now, while the descriptor is still ours: later it may belong
         # to somebody else's connection.

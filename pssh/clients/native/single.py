@@ -9,7 +9,6 @@ from pssh.clients.base import algorithms
 from pssh.clients.base.seam import Algorithms, Session
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.native.session import NativeSession, supported_algorithms
-from pssh.config import LATER
 
 _LIBSSH = "libssh2 cannot do that; the client pssh.clients.ssh can"
 
@@ -47,7 +46,6 @@ class SSHClient(BaseSSHClient):
     )
 
     _UNSUPPORTED: ClassVar[Mapping[str, str]] = {
-        **LATER,
         "gssapi_auth": _LIBSSH,
         "gssapi_server_identity": _LIBSSH,
         "gssapi_client_identity": _LIBSSH,

@@ -71,6 +71,11 @@ class LibsshChannel(Channel):
         libssh.receive(self._pointer, self)
 
     @property
+    def pointer(self) -> int:
+        """The ``ssh_channel``, until it is released."""
+        return self._pointer
+
+    @property
     def _open(self) -> RawChannel:
         if self._raw is None:
             raise SessionError(
@@ -181,6 +186,14 @@ class LibsshChannel(Channel):
             return self._requested(raw.change_pty_size(columns, rows))
         except BaseSSHError as ex:
             raise self._session.error("resize the terminal", SessionError) from ex
+
+    def request_agent_forwarding(self) -> WouldBlock | None:
+        raw = self._open
+        try:
+            return self._requested(raw.request_auth_agent())
+        except BaseSSHError as ex:
+            doing = "forward the agent (sshd_config: AllowAgentForwarding)"
+            raise self._session.error(doing, SessionError) from ex
 
     def request_signal(self, name: str) -> WouldBlock | None:
         raw = self._open

@@ -66,30 +66,36 @@ _lib = ctypes.CDLL(ssh.session.__file__)
 _lib_with_lock = ctypes.PyDLL(ssh.session.__file__)
 
 
-def _declare(name: str, *argtypes: Any, keep_lock: bool = False) -> Callable[..., int]:
+def declare(name: str, *argtypes: Any, keep_lock: bool = False) -> Callable[..., int]:
+    """Return one of libssh's functions that return a number.
+
+    :param name: its name.
+    :param argtypes: the types of its arguments.
+    :param keep_lock: whether Python's lock stays with it.
+    """
     function = getattr(_lib_with_lock if keep_lock else _lib, name)
     function.restype = ctypes.c_int
     function.argtypes = argtypes
     return function  # type: ignore[no-any-return]
 
 
-_set_channel_callbacks = _declare("ssh_set_channel_callbacks", _pointer, _pointer)
-_set_agent_socket = _declare("ssh_set_agent_socket", _pointer, _int)
-_set_log_level = _declare("ssh_set_log_level", _int)
-_set_log_callback = _declare("ssh_set_log_callback", _LOG_CALLBACK)
+_set_channel_callbacks = declare("ssh_set_channel_callbacks", _pointer, _pointer)
+_set_agent_socket = declare("ssh_set_agent_socket", _pointer, _int)
+_set_log_level = declare("ssh_set_log_level", _int)
+_set_log_callback = declare("ssh_set_log_callback", _LOG_CALLBACK)
 
 #: Read what has come from the server (4 KiB at a time), and send what waits to be sent. Of
 #: what may call libssh's loop it is the one function that does nothing else in a client.
 #: Python's lock stays with it: it takes a few microseconds, and giving the lock away for each
 #: makes threads that write files fight for it.
-exchange_packets = _declare("ssh_execute_message_callbacks", _pointer, keep_lock=True)
+exchange_packets = declare("ssh_execute_message_callbacks", _pointer, keep_lock=True)
 
 #: Ask the server for a sign of life, or take note of its answer to the last time.
-keepalive = _declare("ssh_send_keepalive", _pointer)
+keepalive = declare("ssh_send_keepalive", _pointer)
 
 #: Send data on a channel; 0 where nothing can be sent at this moment. (The binding's own
 #: function calls this in a loop that spins until something can.)
-channel_write = _declare("ssh_channel_write", _pointer, ctypes.c_char_p, _uint32)
+channel_write = declare("ssh_channel_write", _pointer, ctypes.c_char_p, _uint32)
 
 
 def _word(address: int) -> int:

@@ -7,6 +7,8 @@ import contextlib
 import os
 import re
 import socket
+import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from itertools import repeat
@@ -39,7 +41,7 @@ from pssh.clients.base.seam import (
     Signer,
     WouldBlock,
 )
-from pssh.clients.ssh import errors, keys, libssh
+from pssh.clients.ssh import agent_channels, errors, keys, libssh
 from pssh.clients.ssh.agent import AgentDialogue
 from pssh.clients.ssh.channel import LibsshChannel
 from pssh.exceptions import ConnectionLostError, PKeyFileError, PSSHError, SessionError, SSHError
@@ -138,6 +140,8 @@ class LibsshSession(Session):
 
     __slots__ = (
         "_agent",
+        "_agent_channels",
+        "_agent_opened",
         "_channels",
         "_forwards",
         "_kerberos_log",
@@ -170,6 +174,9 @@ class LibsshSession(Session):
         self._key: tuple[PrivateKey, keys.LoadedKey] | None = None
         self._queried: tuple[PrivateKey, SSHKey] | None = None
         self._agent: AgentDialogue | None = None
+        #: Channels that the server has opened to the agent, and what is told of each.
+        self._agent_channels: deque[LibsshChannel] = deque()
+        self._agent_opened: Callable[[], None] | None = None
         self._kerberos_log: list[str] = []
         self._opening: ssh_session.Channel | None = None
         #: Channels to elsewhere that are being opened.
@@ -527,6 +534,32 @@ class LibsshSession(Session):
             reason = _refusal(int(found[2]), found[3]) if about_this else _REASON_LOST
         return SessionError(*said, reason, host=self.host, port=self.port)
 
+    def take_agent_channels(self, opened: Callable[[], None]) -> None:
+        self._agent_opened = opened
+        # The session goes when nobody has it any more, whatever libssh could call.
+        reference = weakref.ref(self)
+
+        def make() -> int:
+            session = reference()
+            assert session is not None
+            return session._make_agent_channel()
+
+        agent_channels.take(self._pointer, make)
+
+    def _make_agent_channel(self) -> int:
+        """Make a channel that the server opens. Runs inside libssh."""
+        channel = LibsshChannel(self, self._raw.channel_new())
+        self._channels.add(channel)
+        self._agent_channels.append(channel)
+        assert self._agent_opened is not None
+        self._agent_opened()
+        return channel.pointer
+
+    def next_agent_channel(self) -> Channel | None:
+        # libssh's answer to the server may wait to be sent.
+        self.flush()
+        return self._agent_channels.popleft() if self._agent_channels else None
+
     def released(self, channel: LibsshChannel) -> None:
         """A channel has been freed; libssh may have sent something then, and failed."""
         self._channels.discard(channel)
@@ -541,6 +574,8 @@ class LibsshSession(Session):
             return
         sock = self._sock
         assert sock is not None
+        agent_channels.forget(self._pointer)
+        self._agent_channels.clear()
         for channel in list(self._channels):
             channel.release()
         self._opening = None

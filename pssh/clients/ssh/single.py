@@ -9,7 +9,6 @@ from pssh.clients.base import algorithms
 from pssh.clients.base.seam import Algorithms, Session
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.ssh.session import LibsshSession, supported_algorithms
-from pssh.config import LATER
 
 _HOST_KEYS = tuple(
     algorithms.choose(None, algorithms.HOST_KEYS, supported_algorithms("host_key_algorithms"))
@@ -40,7 +39,7 @@ class SSHClient(BaseSSHClient):
         "_auth_thread_pool",
     )
 
-    _UNSUPPORTED: ClassVar[Mapping[str, str]] = LATER
+    _UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def _new_session(cls, host: str, port: int, algorithms: Algorithms) -> Session:
