@@ -1,7 +1,7 @@
 """The way to a host: which hosts it leads through, and with which settings. Pure.
 
-The settings of a host on the way are made in one place, :func:`hop_config`: whoever knows more
-about it (OpenSSH's configuration, for one) adds it there.
+The settings of a host on the way are made in one place, :func:`hop_config`, unless somebody who
+knows more about it makes them (see :func:`next_hop`): OpenSSH's configuration does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from pssh.config import WAYS, HostConfig
@@ -72,29 +73,35 @@ class Hop:
         return (self.host, _key(self.config))
 
 
-def next_hop(config: HostConfig) -> Hop | None:
+#: Makes the complete settings of a host on the way, of what is said of it and for it alone.
+MakeConfig = Callable[[HopName, HostConfig], HostConfig]
+
+
+def next_hop(config: HostConfig, make_config: MakeConfig | None = None) -> Hop | None:
     """Return the host from which a host is reached, ``None`` where there is none in between.
 
     :param config: the settings of the host, complete.
+    :param make_config: makes the settings of a host on the way; :func:`hop_config` by default.
     :raises InvalidAPIUseError: when the settings make no sense together.
     """
+    make = make_config or partial(hop_config, config)
     way = _way(config)
     if way == "proxy_host":
         assert config.proxy_host is not None
         own = HostConfig(
             user=config.proxy_user,
-            port=config.proxy_port or config.port,
+            port=config.proxy_port or (config.port if make_config is None else None),
             password=config.proxy_password,
             private_key=config.proxy_pkey,
         )
-        return Hop(config.proxy_host, hop_config(config, HopName(config.proxy_host), own))
+        return Hop(config.proxy_host, make(HopName(config.proxy_host), own))
     if way == "proxy_jump":
         assert config.proxy_jump is not None
         *before, last = _jumps(config.proxy_jump)
         name, own = last
-        made = hop_config(config, name, own)
+        made = make(name, own)
         if before:
-            if _way(made) is not None:
+            if make_config is None and _way(made) is not None:
                 raise InvalidAPIUseError(
                     "%s in the settings of host %s makes no sense: proxy_jump says already what "
                     "it is reached through",
@@ -102,9 +109,18 @@ def next_hop(config: HostConfig) -> Hop | None:
                     name.host,
                 )
             # Complete, so that they take what is unset from the target, not from this one.
-            made.proxy_jump = [(_text(name), hop_config(config, name, own)) for name, own in before]
+            made.proxy_host = made.proxy_command = None
+            made.proxy_jump = [(_text(name), make(name, own)) for name, own in before]
         return Hop(name.host, made)
     return None
+
+
+def inherited(given: HostConfig) -> HostConfig:
+    """Return what hosts on the way have from their target where OpenSSH's configuration is read.
+
+    :param given: what the program has said for the target, without defaults.
+    """
+    return dataclasses.replace(given, **dict.fromkeys(_OF_THE_TARGET))
 
 
 def hop_config(target: HostConfig, name: HopName, own: HostConfig) -> HostConfig:

@@ -209,7 +209,11 @@ ABILITIES = (
         seam=["request_subsystem"],
         client=["copy_file", "copy_remote_file", "scp_send", "scp_recv", "open_sftp"],
     ),
-    Ability("Agent forwarding", settings=["forward_ssh_agent"]),
+    Ability(
+        "Agent forwarding",
+        settings=["forward_ssh_agent"],
+        seam=["request_agent_forwarding", "take_agent_channels", "next_agent_channel"],
+    ),
     Ability(
         "Hosts behind other hosts, and tunnels",
         settings=["proxy_host", "proxy_jump", "proxy_command"],

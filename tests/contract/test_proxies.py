@@ -22,6 +22,7 @@ from pssh.exceptions import (
     ProxyConnectionLostError,
     ProxyError,
     ProxyTimeout,
+    PSSHError,
     Timeout,
     UnknownHostKeyError,
 )
@@ -186,6 +187,49 @@ def test_several_hops(connect: Connect, fleet: Fleet, keys: dict[str, Path]) -> 
         assert logins(fleet.bastion) > before[0]
         assert logins(fleet.inner) == before[1] + 1
     assert "RSA SHA256:" in fleet.inner.log()
+
+
+def test_hops_of_openssh_s_configuration(
+    connect_all: ConnectAll, fleet: Fleet, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each is looked up there by its own name, with its own key, and its own way."""
+    config = tmp_path / "config"
+    config.write_text(
+        f"Host target* jumping\n  HostName {fleet.target.host}\n  Port {fleet.gate.port}\n"
+        f"Host target*\n  IdentityFile {keys['ed25519']}\n  ProxyJump %r@inner\n"
+        f"Host jumping\n  ProxyJump bastion,inner\n  IdentityFile {keys['ed25519']}\n"
+        f"Host inner\n  HostName {fleet.inner.host}\n  Port {fleet.inner.port}\n"
+        f"  IdentityFile {keys['rsa']}\n  ProxyJump bastion\n"
+        f"Host bastion\n  HostName {fleet.bastion.host}\n  Port {fleet.bastion.port}\n"
+        f"  IdentityFile {keys['ecdsa']}\n"
+        f"Host *\n  User {fleet.target.user}\n  UserKnownHostsFile {fleet.known_hosts}\n"
+        "  StrictHostKeyChecking yes\nHost loop *.loop\n  ProxyJump loop\n"
+        "Host ping\n  ProxyJump pong\nHost pong\n  ProxyJump ping\n"
+    )
+    unset = dict.fromkeys(("user", "port", "pkey", "known_hosts"))
+    hosts = ["target1", "target2", "jumping", "a.loop", "ping"]
+    before = logins(fleet.bastion), logins(fleet.inner)
+    since = len(fleet.bastion.log()), len(fleet.inner.log())
+    client = connect_all(hosts, **unset, ssh_config=config, identity_auth=True)
+
+    outputs = client.run_command("echo x", stop_on_errors=False)
+
+    assert [lines(output) for output in outputs[:3]] == [["x"]] * 3
+    for output in outputs[3:]:
+        assert isinstance(output.exception, PSSHError)
+        assert "is reached through itself (ProxyJump)" in str(output.exception)
+    # The targets share what leads to them.
+    assert logins(fleet.bastion) == before[0] + 1
+    assert logins(fleet.inner) <= before[1] + 2
+    assert "ECDSA SHA256:" in fleet.bastion.log()[since[0] :]
+    assert "RSA SHA256:" in fleet.inner.log()[since[1] :]
+
+    # What the program says of a way wins.
+    inners = logins(fleet.inner)
+    client = connect_all(["target1"], **unset, ssh_config=config, identity_auth=True,
+                         proxy_jump="bastion")  # fmt: skip
+    assert lines(client.run_command("echo x")[0]) == ["x"]
+    assert logins(fleet.inner) == inners
 
 
 def test_settings_of_hosts(connect_all: ConnectAll, fleet: Fleet, sshd: OpenSSHServer) -> None:

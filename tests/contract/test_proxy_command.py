@@ -82,6 +82,19 @@ def test_a_command_is_the_connection(connect: Connect, relay: str, tmp_path: Pat
     client.close()
 
 
+def test_a_command_of_openssh_s_configuration_runs_in_a_shell(
+    connect: Connect, relay: str, sshd: OpenSSHServer, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    in_shell = relay.replace("%r", '"$WANTED_USER"')
+    config.write_text(f"Host web1\n  HostName {sshd.host}\n  ProxyCommand {in_shell} 2>/dev/null\n")
+    with connect(host="web1", ssh_config=config, host_key_policy="strict") as client:
+        assert lines(client.run_command("echo x")) == ["x"]
+    with pytest.raises(ProxyError, match="exit code 3"):
+        config.write_text("ProxyCommand sh -c 'exit $((2 + 1))'\n")
+        connect(host="web1", ssh_config=config)
+
+
 def test_many_at_once_and_nothing_left(connect_all: ConnectAll, relay: str) -> None:
     client = connect_all(2, proxy_command=relay)
     client.run_command("true")

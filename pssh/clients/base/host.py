@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -33,7 +33,13 @@ from pssh.clients.base.through_proxy import ThroughProxy
 from pssh.clients.base.transport import Transport
 from pssh.config import HostConfig
 from pssh.constants import DEFAULT_PORT
-from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, SessionError
+from pssh.exceptions import (
+    ConnectionLostError,
+    InvalidAPIUseError,
+    SessionError,
+    SSHConfigError,
+)
+from pssh.proxy_route import Hop, HopName
 
 _Self = TypeVar("_Self", bound="HostClient")
 
@@ -75,6 +81,7 @@ class HostClient(Closing, ABC):
         config: HostConfig,
         resources: Resources,
         given: HostConfig | None = None,
+        leads_to: tuple[HostClient, Hashable] | None = None,
     ) -> _Self:
         """Make a client that is not connected yet and shares what others have read.
 
@@ -83,9 +90,15 @@ class HostClient(Closing, ABC):
         :param resources: what is shared.
         :param given: its settings without the defaults, where an OpenSSH configuration is to
             be read.
+        :param leads_to: the client of the host that is reached through this one, and what
+            tells this one from others on the way.
         """
         client = cls.__new__(cls)
         client._prepare(host, config, resources, given)
+        if leads_to is not None:
+            target, key = leads_to
+            client._inherited = target._inherited
+            client._leads_to = (*target._leads_to, key)
         return client
 
     def _prepare(
@@ -107,6 +120,10 @@ class HostClient(Closing, ABC):
         self._connecting = BoundedSemaphore(1)
         #: What an OpenSSH configuration has still to be asked to complete.
         self._given = given if config.ssh_config else None
+        #: What hosts on the way have from this one besides.
+        self._inherited = proxy_route.inherited(given) if given and config.ssh_config else None
+        #: What tells this host, and those that are reached through it, from others on the way.
+        self._leads_to: tuple[Hashable, ...] = ()
         self._resources.check_files(config)
 
     # What a library has to say
@@ -221,10 +238,7 @@ class HostClient(Closing, ABC):
         if given is None:
             return
         assert given.ssh_config is not None
-        source = self._resources.openssh_config(given.ssh_config)
-        with Deadline(given.timeout, self.host, self.port, "read OpenSSH's configuration"):
-            found = source.settings(self.host, given, self.supported_algorithms)
-        self.check(found)
+        found = self._settings_from(given.ssh_config, self.host, given)
         self.config = given.over(found).with_defaults()
         self._forwards_if_possible = given.forward_ssh_agent is None
         self._given = None
@@ -393,12 +407,51 @@ class HostClient(Closing, ABC):
         words = proxy_route.command_words(config, hostname, self.port, self.user)
         if words is not None:
             return ProxyCommand(words)
-        hop = proxy_route.next_hop(config)
+        hop = self._next_hop()
         if hop is not None:
-            make = partial(self.for_host, hop.host, hop.config, self._resources)
+            leads_to = (self, hop.key())
+            make = partial(self.for_host, hop.host, hop.config, self._resources, leads_to=leads_to)
             return ThroughProxy(self._resources.proxies, hop, make)
         family = "inet6" if config.ipv6_only else config.address_family or "any"
         return TCP(family, config.bind_address)
+
+    def _next_hop(self) -> Hop | None:
+        """Return the host in between, which OpenSSH's configuration may know more of."""
+        if self._inherited is None:
+            return proxy_route.next_hop(self.config)
+        hop = proxy_route.next_hop(self.config, self._openssh_hop_config)
+        if hop is not None and hop.key() in self._leads_to:
+            raise SSHConfigError(
+                "In OpenSSH's configuration host %s is reached through itself (ProxyJump): "
+                "leave it out there with !%s",
+                hop.host,
+                hop.host,
+                host=self.host,
+                port=self.port,
+            )
+        return hop
+
+    def _openssh_hop_config(self, name: HopName, own: HostConfig) -> HostConfig:
+        """Make the settings of a host on the way.
+
+        What is said of it goes first, and then what the configuration says of it; the rest is
+        as for the target, as far as the program has said that.
+        """
+        assert self._inherited is not None
+        said = HostConfig(user=name.user, port=name.port).over(own)
+        source = said.ssh_config if said.ssh_config is not None else self._inherited.ssh_config
+        if source:
+            said = said.over(self._settings_from(source, name.host, said))
+        return said.over(self._inherited).with_defaults()
+
+    def _settings_from(
+        self, source: bool | str | os.PathLike[str], host: str, given: HostConfig
+    ) -> HostConfig:
+        configuration = self._resources.openssh_config(source)
+        with Deadline(self.config.timeout, self.host, self.port, "read OpenSSH's configuration"):
+            found = configuration.settings(host, given, self.supported_algorithms)
+        self.check(found)
+        return found
 
     def _gssapi(self) -> GSSAPI | None:
         config = self.config
