@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.message
 import email.parser
+import re
 import shutil
 import subprocess
 import sys
@@ -107,10 +108,14 @@ def test_metadata_requires_gevent_and_the_bindings_only(metadata: email.message.
 
 
 def test_metadata_has_the_extras(metadata: email.message.Message) -> None:
-    assert metadata.get_all("Provides-Extra") == ["progress"]
-    (rich,) = [wanted for wanted in metadata.get_all("Requires-Dist", []) if "extra" in wanted]
-    assert rich.startswith("rich")
-    assert rich.endswith('; extra == "progress"')
+    assert sorted(metadata.get_all("Provides-Extra", [])) == ["agent", "progress"]
+    wanted = [each for each in metadata.get_all("Requires-Dist", []) if "extra" in each]
+    needs = {(re.split(r"\W", each)[0], each.partition("; ")[2]) for each in wanted}
+    assert needs == {
+        ("bcrypt", 'extra == "agent"'),
+        ("cryptography", 'extra == "agent"'),
+        ("rich", 'extra == "progress"'),
+    }
 
 
 def test_source_distribution_builds_the_same_wheel(
