@@ -73,6 +73,11 @@ class Pumps:
         self._scanned = -1
         self._buffer = bytearray()
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is none, and no channel of one that the server has not closed yet."""
+        return not self._pumps and not self._closing
+
     def start(
         self, channel: Channel, sock: socket.socket, on_end: Callable[[Pump], None] | None
     ) -> Pump:
