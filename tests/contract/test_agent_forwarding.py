@@ -184,7 +184,8 @@ def test_an_agent_that_does_not_answer_holds_nothing_up(
     listing = client.run_command("ssh-add -l >/dev/null 2>&1; echo status $?")
     assert lines(client.run_command("echo hello")) == ["hello"]
     if kind is not MuteAgent:
-        assert lines(listing) == ["status 1"]
+        # Of the signal PIPE, where the end of the channel came before the question.
+        assert lines(listing) in (["status 1"], ["status 141"])
     client.close()
     if fake is not None:
         fake.stop()
