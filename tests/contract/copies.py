@@ -167,7 +167,7 @@ class Way:
         eventually(
             lambda: set(os.listdir(os.fsencode(self.target))) == wanted,
             f"only {names} in {self.target}",
-            timeout=5,
+            timeout=20,
         )
 
 
@@ -193,7 +193,7 @@ def eventually_closed(folder: Path) -> None:
     eventually(
         lambda: not any(_open_in(str(pid), folder) for pid in servers),
         f"the server to close everything in {folder}",
-        timeout=5,
+        timeout=20,
     )
 
 

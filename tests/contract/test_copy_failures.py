@@ -457,7 +457,7 @@ def test_a_session_that_does_not_start(
     way.write("original")
     faulty.plan(Fault("INIT", "stop"))
     client = connect(faulty)
-    client.config.timeout = 0.3
+    client.config.timeout = 1
     with pytest.raises(Timeout, match="SFTP") as caught:
         way.copy(client, "original", "copy")
     assert caught.value.host == client.host
