@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from gevent.lock import BoundedSemaphore
 
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
-from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel
+from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, WouldBlock
 from pssh.exceptions import ConnectionLostError, PSSHError, SessionError, SFTPError
 from pssh.sftp import constants, requests
 from pssh.sftp.exchange import Exchange
@@ -65,6 +66,7 @@ class SFTPSession:
         "_said",
         "_sending",
         "_told",
+        "_unsent",
         "host",
         "port",
         "timeout",
@@ -78,6 +80,8 @@ class SFTPSession:
         self.timeout = timeout
         self._exchange: Exchange[Waiter] = Exchange(host=self.host, port=self.port)
         self._sending = BoundedSemaphore(1)
+        #: What is to be sent of the packet whose turn it is.
+        self._unsent: deque[memoryview] = deque()
         self._error: BaseException | None = None
         self._said = b""
         self._told = Event()
@@ -91,7 +95,8 @@ class SFTPSession:
         """
         self._reader = gevent.spawn(self._read)
         with self._sending:
-            self._write(self._exchange.start(self._version_told))
+            self._unsent.append(memoryview(self._exchange.start(self._version_told)))
+            self._send()
 
     def _version_told(self, reply: Reply | BaseException) -> None:
         if self._exchange.supports(constants.LIMITS):
@@ -212,25 +217,26 @@ class SFTPSession:
         :param payload: the data that follows it.
         :raises SFTPError: when the session has ended.
         """
-        with self._sending:
+        self._sending.acquire()
+        try:
             self._check()
             packet = self._exchange.send(request, waiter)
-            try:
-                if payload is None:
-                    self._write(packet)
-                elif len(payload) <= _JOIN_MAX:
-                    self._write(packet + payload)
-                else:
-                    self._write(packet)
-                    self._write(payload)
-            except SessionError as ex:
-                # The channel takes no more because the session ends, and whoever reads knows why.
-                self._wait_for_the_end(ex)
-                raise self._end() from ex
-            except BaseException as ex:
-                # Half a request cannot be taken back.
-                self._fail(ex)
-                raise
+            if payload is None:
+                self._unsent.append(memoryview(packet))
+            elif len(payload) <= _JOIN_MAX:
+                self._unsent.append(memoryview(packet + payload))
+            else:
+                self._unsent += (memoryview(packet), payload)
+            self._send()
+        except PSSHError:
+            self._sending.release()
+            raise
+        except BaseException:
+            # Whoever gave up, in the middle of a packet: the others go on behind the rest of it.
+            gevent.spawn(self._send_the_rest)
+            raise
+        else:
+            self._sending.release()
 
     def refusal(
         self, status: Status, action: str, path: bytes | None, *, target: bytes | None = None
@@ -238,11 +244,38 @@ class SFTPSession:
         """Make the error for a request that the server refused."""
         return error_for(status, action, path, target=target, host=self.host, port=self.port)
 
-    def _write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            with Deadline(self.timeout, self.host, self.port, "send an SFTP request"):
-                view = view[self._connection.call(self._channel.write, view[:_WRITE_SIZE]) :]
+    def _send(self) -> None:
+        """Send what is to be sent, by who holds the lock."""
+        try:
+            while self._unsent:
+                with Deadline(self.timeout, self.host, self.port, "send an SFTP request"):
+                    self._connection.call(self._send_some)
+        except SessionError as ex:
+            # The channel takes no more because the session ends, and whoever reads knows why.
+            self._wait_for_the_end(ex)
+            raise self._end() from ex
+        except PSSHError as ex:
+            # Half a request cannot be taken back.
+            self._fail(ex)
+            raise
+
+    def _send_some(self) -> int | WouldBlock:
+        # A connection may call this once more for who gave up, so this keeps count itself.
+        if not self._unsent:
+            return 0
+        sent = self._channel.write(self._unsent[0][:_WRITE_SIZE])
+        if sent is not WOULD_BLOCK:
+            rest = self._unsent.popleft()[sent:]
+            if rest:
+                self._unsent.appendleft(rest)
+        return sent
+
+    def _send_the_rest(self) -> None:
+        with contextlib.suppress(PSSHError):
+            try:
+                self._send()
+            finally:
+                self._sending.release()
 
     def _wait_for_the_end(self, error: SessionError) -> None:
         """Wait until whoever reads has found the end of the session, which has begun."""
