@@ -130,12 +130,17 @@ def _popen(words: Sequence[str], standard_input: socket.socket) -> Process:
 def _end_unwanted(starting: Any) -> None:
     process, _ = starting.value
     if process is not None:
-        _kill(process)
+        _kill(process, os.getpid())
         _Exit(process, lambda: None)
 
 
-def _kill(process: Process) -> None:
-    """Kill a process that has not been waited for, and what it has started."""
+def _kill(process: Process, owner: int) -> None:
+    """Kill a process that has not been waited for, and what it has started.
+
+    :param owner: the process that started it; a forked copy of that leaves it alone.
+    """
+    if os.getpid() != owner:
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -154,6 +159,7 @@ class CommandCarrier:
         "_exit",
         "_grace",
         "_hub",
+        "_owner",
         "_pending",
         "_process",
         "_readable",
@@ -173,6 +179,7 @@ class CommandCarrier:
         self._sock = sock
         self._hub = gevent.get_hub()
         self._thread = _get_ident()
+        self._owner = os.getpid()
         self.passed_on = 0
         self.error: BaseException | None = None
         self._pending = memoryview(b"")
@@ -239,8 +246,9 @@ class CommandCarrier:
     def stop(self) -> None:
         """The session has closed its socket. It can be called in any thread."""
         if _get_ident() != self._thread:
-            self._hub.loop.run_callback_threadsafe(self.stop)
-        elif self._process is not None:
+            if self._hub.loop is not None:
+                self._hub.loop.run_callback_threadsafe(self.stop)
+        else:
             # What it reads has come to its end, which it should take as the reason to end.
             self._end()
 
@@ -256,7 +264,7 @@ class CommandCarrier:
             self._settle()
             return
         self._grace = self._hub.loop.timer(_GRACE, ref=False)
-        self._grace.start(_kill, self._process)
+        self._grace.start(_kill, self._process, self._owner)
 
     def _settle(self) -> None:
         """Once it has ended and been waited for, and all that it printed is carried."""

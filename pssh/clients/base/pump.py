@@ -90,9 +90,8 @@ class Pump:
         self._eof_sent = False
         self._read_size = _FIRST_READ
         loop = pumps.hub.loop
-        # A loop that has nothing to wait for but these has nothing to wait for.
-        self._read_watcher = loop.io(sock.fileno(), 1, ref=False)
-        self._write_watcher = loop.io(sock.fileno(), 2, ref=False)
+        self._read_watcher = loop.io(sock.fileno(), 1)
+        self._write_watcher = loop.io(sock.fileno(), 2)
 
     # What its greenlet does (see Pumps)
 

@@ -96,7 +96,9 @@ class Pumps:
     def stop(self, pump: Pump) -> None:
         """See :meth:`Pump.stop`."""
         if _get_ident() != self._thread:
-            self.hub.loop.run_callback_threadsafe(self.stop, pump)
+            # The loop of a thread that has ended has ended as well.
+            if self.hub.loop is not None:
+                self.hub.loop.run_callback_threadsafe(self.stop, pump)
         elif pump in self._pumps:
             pump.stopped = True
             self._touched[pump] = None
@@ -131,7 +133,7 @@ class Pumps:
         try:
             while connection.alive and (self._pumps or self._closing):
                 more = self._serve_sockets()
-                if connection.bytes_received() != self._scanned:
+                if self._scanned < 0 or connection.bytes_received() != self._scanned:
                     more = self._serve_channels() or more
                 self._close_channels()
                 if more:
