@@ -455,3 +455,33 @@ def test_one_that_is_given_up_harms_no_other(connect_all: ConnectAll, fleet: Fle
         client._clients[:3] = [None] * 3
         assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 4
         assert logins(fleet.bastion) == before
+
+
+def test_new_keys_on_both_connections(
+    connect_all: ConnectAll,
+    fleet: Fleet,
+    sshd_with: StartServer,
+    tmp_path: Path,
+    remote_folder: Path,
+) -> None:
+    """While a target's keys are exchanged its bytes come over a bastion that does the same."""
+    often = {"RekeyLimit": "1M"}
+    bastion, target = sshd_with(often), sshd_with(often)
+    fleet.know((bastion, bastion.port), (target, target.port))
+    content = os.urandom(8_000_000)
+    (remote_folder / "source").write_bytes(content)
+    way = fleet.settings(port=target.port, proxy_port=bastion.port)
+    client = connect_all(3, **way)
+    names = [
+        {
+            "remote_file": str(remote_folder / "source"),
+            "local_file": str(tmp_path / f"copy {number}"),
+        }
+        for number in range(3)
+    ]
+    outputs = client.run_command("wc -c", stdin=content)
+    copies = client.copy_remote_file("%(remote_file)s", "%(local_file)s", copy_args=names)
+    gevent.joinall(copies, raise_error=True)
+    for name in names:
+        assert Path(name["local_file"]).read_bytes() == content
+    assert [lines(output) for output in outputs] == [[str(len(content))]] * 3

@@ -289,11 +289,16 @@ class SFTPSession:
     def _read(self) -> None:
         connection, channel, exchange = self._connection, self._channel, self._exchange
         turn = 0
+        looked_at = -1
         try:
             while self._error is None:
                 data = connection.attempt(channel.read, STDOUT, _READ_SIZE)
                 if data is WOULD_BLOCK:
-                    if channel.has_arrived():
+                    # While keys are exchanged libssh2 may hand out nothing of what has arrived:
+                    # only when more has come from the network it is worth another look.
+                    taken = connection.bytes_taken()
+                    if channel.has_arrived() and taken != looked_at:
+                        looked_at = taken
                         self._read_stderr()
                     elif not channel.at_eof():
                         turn = 0
