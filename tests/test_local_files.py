@@ -366,6 +366,23 @@ def test_a_forgotten_target_is_closed(path: Path) -> None:
     assert open_files(path) == 0
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_target_that_is_given_up_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    gate = Gate(os.open)
+    monkeypatch.setattr(os, "open", gate)
+    opening = gevent.spawn(target, tmp_path / "new", keep=keep)
+    gate.wait(1)
+    opening.kill()
+    gate.open()
+    with gevent.Timeout(20):
+        # With keep an empty file stays, which a later copy can go on with.
+        while open_files(tmp_path / "new") or (tmp_path / "new").exists() != keep:
+            gc.collect()
+            gevent.sleep(0.001)
+
+
 def test_links(path: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to("file")

@@ -9,12 +9,13 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
 
 from pssh.clients.base.files.descriptor import Descriptor
-from pssh.clients.base.threads import in_thread, outcome
+from pssh.clients.base.threads import in_thread, outcome, pool
 from pssh.local_path import READ_FLAGS, WRITE_FLAGS
 from pssh.utils import logger
 
@@ -153,7 +154,17 @@ class Target:
 
     def __init__(self, path: str, mode: int, *, keep: bool, follow: bool) -> None:
         self.path = path
-        self._file, self.status = in_thread(_open_target, path, mode, keep, follow)
+        opening = pool("files").spawn(outcome, _open_target, path, mode, keep, follow)
+        try:
+            opened, error = opening.get()
+        except BaseException:
+            # Whoever waited is given up, and the thread makes the file all the same.
+            opening.rawlink(lambda made: gevent.spawn(_abandon, path, keep, made.value))
+            raise
+        if error is not None:
+            raise error
+        self._file: Descriptor = opened[0]
+        self.status: os.stat_result = opened[1]
 
     @property
     def size(self) -> int:
@@ -245,6 +256,16 @@ def _open_target(
         file.close()
         raise
     return file, status
+
+
+def _abandon(path: str, keep: bool, opened: tuple[Any, Exception | None]) -> None:
+    """Close, and remove unless it is to be kept, a file that was opened for nobody."""
+    if opened[1] is None:
+        file, status = opened[0]
+        file.close()
+        if not keep and stat.S_ISREG(status.st_mode):
+            with contextlib.suppress(OSError):
+                in_thread(os.unlink, os.path.realpath(path))
 
 
 def _write(descriptor: int, offset: int, parts: Sequence[memoryview]) -> None:
