@@ -290,6 +290,26 @@ def _build(value_of: Callable[[str, Any], Any]) -> HostConfig:
 ARGUMENT_NAMES = {"pkey": "private_key", "_auth_thread_pool": "auth_thread_pool"}
 
 
+def by_name(
+    client: str, names: Sequence[str], args: Sequence[Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return all arguments of a client's constructor by their names.
+
+    :param client: the class, for error messages.
+    :param names: what positional arguments mean, in order.
+    :param args: the positional arguments.
+    :param settings: the keyword arguments.
+    :raises TypeError: as Python does for arguments that are too many or come twice.
+    """
+    if len(args) > len(names):
+        raise TypeError(f"{client} takes at most {len(names)} positional settings")
+    given = dict(zip(names, args, strict=False))
+    twice = given.keys() & settings.keys()
+    if twice:
+        raise TypeError(f"{client} got multiple values for {', '.join(sorted(twice))}")
+    return {**given, **settings}
+
+
 def from_arguments(
     client: str, names: Sequence[str], args: Sequence[Any], settings: Mapping[str, Any]
 ) -> HostConfig:
@@ -302,13 +322,7 @@ def from_arguments(
     :raises TypeError: as Python does for arguments that do not exist or come twice.
     :raises ValueError: when a setting has a value that it cannot have.
     """
-    if len(args) > len(names):
-        raise TypeError(f"{client} takes at most {len(names)} positional settings")
-    given = dict(zip(names, args, strict=False))
-    twice = given.keys() & settings.keys()
-    if twice:
-        raise TypeError(f"{client} got multiple values for {', '.join(sorted(twice))}")
-    given.update(settings)
+    given = by_name(client, names, args, settings)
     fields = {ARGUMENT_NAMES.get(name, name): value for name, value in given.items()}
     known = {field.name for field in dataclasses.fields(HostConfig)}
     unknown = fields.keys() - known

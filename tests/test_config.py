@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pssh.config import HostConfig, arguments, from_arguments
+from pssh.config import ARGUMENT_NAMES, HostConfig, arguments, from_arguments
 from pssh.exceptions import InvalidAPIUseError
+from pssh.settings import ClientSettings, HostSettings, ParallelSettings
 
 #: A value of each kind of setting that can be merged, and some that are false without being unset.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -157,3 +158,15 @@ def test_refused_settings_name_the_client_that_can() -> None:
 
 def _field_names() -> list[str]:
     return [field.name for field in dataclasses.fields(HostConfig)]
+
+
+def test_type_checkers_see_each_setting_with_its_type() -> None:
+    declared = get_type_hints(HostConfig)
+    called = {field: argument for argument, field in ARGUMENT_NAMES.items()}
+    expected = {called.get(name, name): declared[name] for name in declared}
+
+    assert get_type_hints(ClientSettings) == expected
+    del expected["alias"]
+    assert get_type_hints(HostSettings) == expected
+    assert ParallelSettings.__annotations__.keys() - expected.keys() == {"pool_size", "host_config"}
+    assert not ClientSettings.__required_keys__ | ParallelSettings.__required_keys__

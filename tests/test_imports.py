@@ -28,6 +28,8 @@ EXTRAS = {
     "cryptography": "pssh.agent_signing",
     "rich": "pssh.progress",
 }
+# What every type checker brings along, and no program needs.
+FOR_TYPES = {"typing_extensions"}
 # Modules that only hand on names, so that old import paths keep working.
 RE_EXPORTS = {"pssh.pssh_client", "pssh.pssh2_client"}
 
@@ -85,6 +87,8 @@ def complaint(module: str, imported: Import) -> str | None:
         return None if is_within(module, BINDINGS[top]) else f"only {BINDINGS[top]} imports {top}"
     if top in EXTRAS:
         return None if module == EXTRAS[top] else f"only {EXTRAS[top]} imports {top}"
+    if top in FOR_TYPES and imported.for_types:
+        return None
     if top not in ("pssh", "gevent") and top not in sys.stdlib_module_names:
         return "the package depends on gevent and the two bindings only"
     if imported.for_types or module in RE_EXPORTS:
@@ -186,6 +190,7 @@ def test_every_layer_is_looked_at() -> None:
         ("pssh.clients.ssh.single", "import ssh2.session"),
         ("pssh.clients.ssh.single", "from pssh.clients.native.session import NativeSession"),
         ("pssh.utils", "import requests"),
+        ("pssh.utils", "from typing_extensions import Unpack"),
         ("pssh.clients.base.parallel", "import rich"),
         ("pssh.agent", "def f():\n    import cryptography"),
         ("pssh.clients.native.tunnel", "try:\n    import paramiko\nexcept ImportError: pass"),
@@ -210,6 +215,7 @@ def test_a_planted_violation_is_found(module: str, source: str) -> None:
         ("pssh.clients.ssh.session", "from ssh.session import Session"),
         ("pssh.clients", "from pssh.clients.native.parallel import ParallelSSHClient"),
         ("pssh.pssh_client", "from pssh.clients import ParallelSSHClient"),
+        ("pssh.utils", "if TYPE_CHECKING:\n    from typing_extensions import Unpack"),
     ],
 )
 def test_what_is_allowed_is_left_alone(module: str, source: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import gevent
 import pytest
@@ -192,7 +193,7 @@ def test_pool_size(connect_all: ConnectAll, proxy: CutProxy, client: BaseSSHClie
 
 
 @pytest.mark.parametrize("size", [0, -1, "10", 1.5])
-def test_pool_size_that_cannot_be(library: Library, size: object) -> None:
+def test_pool_size_that_cannot_be(library: Library, size: Any) -> None:
     with pytest.raises(ValueError, match="pool_size"):
         library.ParallelSSHClient(["localhost"], pool_size=size)
 

@@ -315,9 +315,9 @@ def test_every_setting_is_an_argument_of_both_clients(library: Library) -> None:
 
 def test_an_unknown_setting_is_a_type_error(library: Library) -> None:
     with pytest.raises(TypeError, match="no_such_setting"):
-        library.SSHClient("localhost", no_such_setting=1)
+        library.SSHClient("localhost", no_such_setting=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="no_such_setting"):
-        library.ParallelSSHClient(["localhost"], no_such_setting=1)
+        library.ParallelSSHClient(["localhost"], no_such_setting=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="no_such_setting"):
         HostConfig(no_such_setting=1)  # type: ignore[call-arg]
 
@@ -717,13 +717,13 @@ def test_broken_algorithms_are_not_offered(connect: Connect, talkative: OpenSSHS
 @pytest.mark.parametrize("name", ["ciphers", "macs", "kex_algorithms", "host_key_algorithms"])
 def test_an_unknown_algorithm_is_refused_at_construction(library: Library, name: str) -> None:
     known = library.SSHClient.supported_algorithms(name)[0]
-    wanted = {name: [known, "no-such-algorithm"]}
+    wanted: dict[str, Any] = {name: [known, "no-such-algorithm"]}
     calls: list[Callable[[], object]] = [
         lambda: library.SSHClient("no-such-host.invalid", num_retries=1, **wanted),
         lambda: library.ParallelSSHClient(["no-such-host.invalid"], **wanted),
         lambda: library.ParallelSSHClient(
             ["no-such-host.invalid"],
-            host_config=[HostConfig(**wanted)],  # type: ignore[arg-type]
+            host_config=[HostConfig(**wanted)],
         ),
     ]
     for call in calls:

@@ -8,7 +8,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import gevent
 from gevent import getcurrent
@@ -34,6 +34,12 @@ from pssh.exceptions import (
     SessionError,
 )
 
+if TYPE_CHECKING:
+    # In Python 3.10 the standard library lacks it; type checkers bring it along.
+    from typing_extensions import Unpack
+
+    from pssh.settings import ClientSettings
+
 _Self = TypeVar("_Self", bound="HostClient")
 
 
@@ -47,7 +53,7 @@ class HostClient(ConfiguredHost, Closing):
     #: What positional arguments after the host mean.
     _POSITIONAL: ClassVar[Sequence[str]] = ()
 
-    def __init__(self, host: str, *args: Any, **settings: Any) -> None:
+    def __init__(self, host: str, *args: Any, **settings: Unpack[ClientSettings]) -> None:
         name = type(self).__name__
         config = configuration.from_arguments(name, self._POSITIONAL, args, settings)
         self.check(config)

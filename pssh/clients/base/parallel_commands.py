@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
 
@@ -20,6 +20,12 @@ from pssh.exceptions import InvalidAPIUseError, NotTriedError
 from pssh.fleet import FleetResult, HostResult, HostState, Observer, Rollout
 from pssh.output import HostOutput
 
+if TYPE_CHECKING:
+    # In Python 3.10 the standard library lacks it; type checkers bring it along.
+    from typing_extensions import Unpack
+
+    from pssh.settings import ParallelSettings
+
 _Item = TypeVar("_Item")
 
 
@@ -30,7 +36,9 @@ class ParallelCommands(ParallelFileAccess):
     :param settings: likewise.
     """
 
-    def __init__(self, hosts: Iterable[str], *args: Any, **settings: Any) -> None:
+    def __init__(
+        self, hosts: Iterable[str], *args: Any, **settings: Unpack[ParallelSettings]
+    ) -> None:
         super().__init__(hosts, *args, **settings)
         self._output: list[HostOutput] | None = None
         self.cmds: list[CommandStart] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gevent.lock import BoundedSemaphore
 
@@ -27,6 +27,12 @@ from pssh.constants import DEFAULT_POOL_SIZE
 from pssh.exceptions import HostConfigError
 from pssh.fleet import FleetResult, HostResult, Observer, Rollout
 
+if TYPE_CHECKING:
+    # In Python 3.10 the standard library lacks it; type checkers bring it along.
+    from typing_extensions import Unpack
+
+    from pssh.settings import ParallelSettings
+
 
 class HostGroup(Closing):
     """Keeps the hosts, their settings and their connections.
@@ -38,8 +44,10 @@ class HostGroup(Closing):
     _POSITIONAL: ClassVar[Sequence[str]] = ()
     _CLIENT: ClassVar[type[BaseSSHClient]]
 
-    def __init__(self, hosts: Iterable[str], *args: Any, **settings: Any) -> None:
-        given = _take_positional(type(self).__name__, self._POSITIONAL, args, settings)
+    def __init__(
+        self, hosts: Iterable[str], *args: Any, **settings: Unpack[ParallelSettings]
+    ) -> None:
+        given = configuration.by_name(type(self).__name__, self._POSITIONAL, args, settings)
         pool_size = given.pop("pool_size", None)
         if pool_size is not None and (not isinstance(pool_size, int) or pool_size < 1):
             raise ValueError("pool_size must be a number of hosts, 1 or more")
@@ -241,18 +249,6 @@ def _host_list(hosts: Iterable[str]) -> list[str]:
             f"For example: ['localhost'] not {hosts!r}"
         )
     return hosts if isinstance(hosts, list) else list(hosts)
-
-
-def _take_positional(
-    client: str, names: Sequence[str], args: Sequence[Any], settings: dict[str, Any]
-) -> dict[str, Any]:
-    if len(args) > len(names):
-        raise TypeError(f"{client} takes at most {len(names)} positional settings")
-    given = dict(zip(names, args, strict=False))
-    twice = given.keys() & settings.keys()
-    if twice:
-        raise TypeError(f"{client} got multiple values for {', '.join(sorted(twice))}")
-    return {**given, **settings}
 
 
 def _parallel_signature(cls: type[HostGroup]) -> inspect.Signature:
