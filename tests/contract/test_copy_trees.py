@@ -38,6 +38,7 @@ from tests.contract.copies import (
     once_at,
     stop_at,
 )
+from tests.contract.outputs import eventually
 from tests.servers.account import Account
 from tests.servers.cut_proxy import CutProxy
 from tests.servers.faulty_sftp import Fault, FaultySFTPServer
@@ -544,6 +545,8 @@ def test_a_tree_that_is_killed_ends_at_once(client: BaseSSHClient, way: Way) -> 
     begun.wait()
     copying.kill(timeout=20)
     assert copying.ready()
+    # It does not wait for the threads that were opening or closing a file.
+    eventually(lambda: copies.open_here(way.local) == [], f"us to close everything in {way.local}")
     way.assert_nothing_is_open()
 
 
