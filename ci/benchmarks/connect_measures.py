@@ -40,7 +40,7 @@ HOSTS_FAR = 100
 #: These need so long for many hosts that once is enough.
 SLOW = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH, CLUSH, PDSH)
 #: Seconds. For so many hosts or so far away, what takes ten times as long as ours is given up.
-PATIENCE_MANY = 90
+PATIENCE_MANY = 70
 PATIENCE_FAR = 20
 SCALE_HOSTS = 5000
 SCALE = f"{SCALE_HOSTS:,} hosts at the same time"
