@@ -39,7 +39,8 @@ ROUND_TRIPS = (0, 10, 50, 200)
 HOSTS_FAR = 100
 #: These need so long for many hosts that once is enough.
 SLOW = (PARALLEL_SSH, PARALLEL_SSH_LIBSSH, CLUSH, PDSH)
-#: Seconds. For so many hosts or so far away, what takes ten times as long as ours is given up.
+#: Seconds. Far away, what takes ten times as long as ours is given up; with very many hosts even
+#: ours take a while.
 PATIENCE_MANY = 70
 PATIENCE_FAR = 20
 SCALE_HOSTS = 5000
@@ -81,7 +82,7 @@ def connect(hosts: int, round_trip: int) -> Measure:
         guests=guests,
         delay=round_trip / 2000,
         rounds=rounds_for(hosts, round_trip),
-        patience=PATIENCE_FAR if round_trip else PATIENCE_MANY,
+        patience=PATIENCE_FAR if round_trip and hosts <= HOSTS_FAR else PATIENCE_MANY,
     )
 
 
