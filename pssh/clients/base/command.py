@@ -177,7 +177,7 @@ class Command:
 
     def _read_to_end(self) -> None:
         connection, channel = self.connection, self.channel
-        received = -1
+        taken = -1
         while True:
             moved = self._move(STDOUT, self.stdout)
             if channel.at_eof():
@@ -189,8 +189,8 @@ class Command:
                     return
                 # And this may have taken something for standard output, which no socket
                 # would wake us for.
-                if not moved and received != connection.bytes_received():
-                    received = connection.bytes_received()
+                if not moved and taken != connection.bytes_taken():
+                    taken = connection.bytes_taken()
                     continue
             if not moved:
                 connection.wait()

@@ -303,14 +303,15 @@ class Connection:
         self._resume()
 
     def _share_arrivals(self) -> None:
-        """Wake the others if the kernel received bytes since they were woken last.
+        """Wake the others if bytes were taken from the socket since they were woken last.
 
-        The call that was just made may have read them. Its result does not tell: what it
-        read may have been for somebody else.
+        The call that was just made may have taken them. Its result does not tell: what it
+        took may have been for somebody else. That bytes have come is not enough to go by: a
+        call may take some of them, and a later one the rest.
         """
-        received = self.bytes_received()
-        if received != self._seen:
-            self._seen = received
+        taken = self.bytes_taken()
+        if taken != self._seen:
+            self._seen = taken
             self.wake()
 
     def bytes_received(self) -> int:
@@ -326,8 +327,18 @@ class Connection:
         return arrivals.bytes_unread(self.sock)
 
     def bytes_taken(self) -> int:
-        """Count the bytes that have come from the server and been read, by whichever call."""
-        return self.bytes_received() - self.bytes_unread()
+        """Count the bytes that have come from the server and been read, by whichever call.
+
+        For comparing with another count: equal ones mean that nothing was read in between,
+        or that something is there to be read, which wakes everybody who waits.
+        """
+        # In this order. Bytes that come between the two count as not read yet, and so make
+        # the socket readable; the other way round they would count as read twice.
+        received, unread = self.sock.bytes_received(), self.bytes_unread()
+        if received is None:
+            # Without a counter: everything counts as an arrival while something is there.
+            return self._seen + (1 if unread else 0)
+        return received - unread
 
     def writable(self) -> bool:
         """Whether the socket takes a small packet whole at this moment."""

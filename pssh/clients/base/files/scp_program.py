@@ -92,9 +92,9 @@ class Program:
                     return 0
                 # Reading may have taken the word that the program takes more, which no socket
                 # would wake us for.
-                if taken == self._taken():
+                if taken == connection.bytes_taken():
                     connection.wait()
-                taken = self._taken()
+                taken = connection.bytes_taken()
 
     def read(self, size: int = READ_SIZE) -> bytes:
         """Return the next bytes of the program's standard output; none at its end.
@@ -132,18 +132,9 @@ class Program:
                 gevent.sleep(0)
             # That may have taken something for standard output, which no socket would wake
             # us for.
-            elif taken == self._taken():
+            elif taken == connection.bytes_taken():
                 return None
-            taken = self._taken()
-
-    def _taken(self) -> int:
-        """Count the bytes that the library has taken from the socket."""
-        connection = self._connection
-        while True:
-            received = connection.bytes_received()
-            taken = received - connection.bytes_unread()
-            if received == connection.bytes_received():
-                return taken
+            taken = connection.bytes_taken()
 
     def _hear(self) -> bool:
         """Take what has come on standard error; whether that was anything."""

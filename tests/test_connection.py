@@ -1,0 +1,78 @@
+"""`pssh.clients.base.connection`: who is woken when, over a session that reads byte by byte."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import pytest
+
+from pssh.clients.base.connection import Connection
+from pssh.clients.base.seam import READ, WOULD_BLOCK, WouldBlock
+from pssh.clients.base.transport import TransportSocket
+
+#: Seconds after which somebody has slept through what is there for him.
+TIME_LIMIT = 10.0
+
+
+class ByteSession:
+    """Takes one byte from its socket each time that it is asked to, and keeps them all."""
+
+    keeps_unsent = True
+    opens_in_turn = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.taken = b""
+
+    def take(self) -> None:
+        self.taken += self._sock.recv(1)
+
+    def find(self, wanted: bytes) -> bytes | WouldBlock:
+        """Look for a byte among those that somebody has taken."""
+        return wanted if wanted in self.taken else WOULD_BLOCK
+
+    def directions(self) -> int:
+        return READ
+
+    def lost_descriptor(self) -> bool:
+        return False
+
+    def disconnect(self) -> None:
+        pass
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[TransportSocket, socket.socket]]:
+    """Both ends of a TCP connection; only for TCP the kernel counts what has come."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = TransportSocket(socket.AF_INET, socket.SOCK_STREAM)
+        ours.connect(listener.getsockname())
+        theirs, _ = listener.accept()
+    ours.setblocking(False)
+    with theirs:
+        yield ours, theirs
+
+
+def test_who_waits_learns_of_a_byte_that_had_come_long_before_it_was_taken(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    """It was there already when somebody took the one before it."""
+    ours, theirs = ends
+    session: Any = ByteSession(ours)
+    connection = Connection(session, ours, "host", 22)
+    theirs.sendall(b"ab")
+    finding = gevent.spawn(connection.call, session.find, b"b")
+    for _ in b"ab":
+        # It has looked, and waits for the socket, where something is to be read.
+        gevent.sleep(0.01)
+        # From here on the loop has not asked the socket yet whether it is readable.
+        gevent.sleep(0)
+        assert not finding.ready()
+        connection.attempt(session.take)
+
+    # Nothing more comes.
+    assert finding.get(timeout=TIME_LIMIT) == b"b"
+    connection.close()
