@@ -174,11 +174,12 @@ def test_a_greenlet_of_the_library(run_interrupted: RunInterrupted) -> None:
     """The signal may come while one of our greenlets has its turn, as when it reads."""
     run_interrupted("""
         from pssh.clients.base.command import Command
-        move, hit = Command._move, []
+        move, armed, hit = Command._move, [], []
 
         def move_and_hit(self, *args):
             moved = move(self, *args)
-            if not hit and begun(2)():
+            # Not before the call that is to be interrupted: both may have begun earlier.
+            if armed and not hit and begun(2)():
                 hit.append(self)
                 signal.raise_signal(signal.SIGINT)
             return moved
@@ -188,16 +189,16 @@ def test_a_greenlet_of_the_library(run_interrupted: RunInterrupted) -> None:
         for call in (client.join, None):
             command = RUNS.replace("sleep", "while sleep 0.05; do echo x; done; sleep")
             run = lambda: client.run_command(command, rollout=Rollout())
-            if call is None:
-                interrupted(run)
-            else:
+            if call is not None:
                 client.run_command(command)
-                interrupted(call)
+            armed.append(call)
+            interrupted(call or run)
             assert states(client) == ["failed"] * 2
             for output in client.get_last_output():
                 assert isinstance(output.exception, StoppedError), output
             assert hit
             hit.clear()
+            armed.clear()
             for path in glob.glob(folder + "/*.pid"):
                 os.rename(path, path + ".done")
     """)
