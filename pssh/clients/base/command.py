@@ -13,7 +13,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from pssh.clients.base.connection import Connection
-from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, ExitStatus
+from pssh.clients.base.seam import NOT_SAID, STDERR, STDOUT, WOULD_BLOCK, Channel
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.reader import ConcurrentRWBuffer
 from pssh.exceptions import AuthenticationError, InvalidAPIUseError, PSSHError, SessionError
@@ -55,6 +55,7 @@ class Command:
         "_exit",
         "_input_ended",
         "_input_lock",
+        "_may_hold_back",
         "_read_size",
         "_reader",
         "_sudo",
@@ -82,6 +83,7 @@ class Command:
         self.channel = channel
         self.stdout = ConcurrentRWBuffer(buffer_size, buffer_overflow, connection.wake)
         self.stderr = ConcurrentRWBuffer(buffer_size, buffer_overflow, connection.wake)
+        self._may_hold_back = buffer_overflow == "block"
         self.done = Event()
         #: Why there is no true end, when there is none.
         self.error: BaseException | None = None
@@ -91,7 +93,7 @@ class Command:
         self.follower: LineFollower | None = None
         self._reader: Any = None
         self._aborted: BaseException | None = None
-        self._exit = ExitStatus()
+        self._exit = NOT_SAID
         self._input_lock: BoundedSemaphore | None = None
         self._input_ended = False
         self._at_line_begin = True
@@ -130,7 +132,7 @@ class Command:
                 error = self._aborted
             elif refused:
                 error = self._sudo_refused()
-            elif self._exit == ExitStatus() and not self.closed_here:
+            elif self._exit == NOT_SAID and not self.closed_here:
                 error = self._no_exit_status()
             self._close_channel()
         except PSSHError as ex:
@@ -199,7 +201,7 @@ class Command:
                 gevent.sleep(0)
             # A library may open the window for a channel again when any of its streams is
             # read: to hold the command back, neither of them is.
-            while self.held_back:
+            while self._may_hold_back and self.held_back:
                 connection.park()
 
     @property
@@ -247,8 +249,10 @@ class Command:
 
     def _close_channel(self) -> None:
         # Nobody waits for an answer: either it has come, or it does not matter.
-        with contextlib.suppress(PSSHError):
+        try:  # noqa: SIM105 (which costs more than the rest of this)
             self.connection.attempt(self.channel.close)
+        except PSSHError:
+            pass
 
     def _keep_what_arrived(self) -> None:
         """Give the consumer what the library had received before the connection was lost."""
@@ -261,7 +265,7 @@ class Command:
         """Whether the command had ended, and told everything, when the connection was lost."""
         with contextlib.suppress(SessionError):
             self._exit = self.channel.exit_status()
-            return self._exit != ExitStatus() and self.channel.at_eof()
+            return self._exit != NOT_SAID and self.channel.at_eof()
         return False
 
     def _no_exit_status(self) -> PSSHError:

@@ -52,6 +52,7 @@ class CommandRequest:
     command_timeout: float | None = None
     kill_after: float | None = None
     pty: Pty | None = field(init=False)
+    _plain_line: bytes | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # What cannot work has to be found out before anything is started.
@@ -73,13 +74,21 @@ class CommandRequest:
         :param dialogue: what :meth:`sudo_dialogue` returned.
         :raises InvalidAPIUseError: when no shell could take the command.
         """
+        if dialogue is not None:
+            return self._line(dialogue.prompt, dialogue.wrapper)
+        # The same for all hosts: only what answers sudo has words of its own for each.
+        if self._plain_line is None:
+            self._plain_line = self._line(None, None)
+        return self._plain_line
+
+    def _line(self, sudo_prompt: str | None, sudo_wrapper: str | None) -> bytes:
         return fully_qualified_command(
             self.command,
-            sudo=self.sudo or dialogue is not None,
+            sudo=self.sudo or sudo_prompt is not None,
             user=self.user,
             shell=self.shell,
-            sudo_prompt=dialogue.prompt if dialogue is not None else None,
-            sudo_wrapper=dialogue.wrapper if dialogue is not None else None,
+            sudo_prompt=sudo_prompt,
+            sudo_wrapper=sudo_wrapper,
             # A login shell that TERM ends would leave behind a command that it does not end, and
             # servers send no KILL after that.
             replace_login_shell=self.command_timeout is not None,

@@ -133,36 +133,30 @@ class Connection:
         :returns: the result, or ``WOULD_BLOCK`` when the server has to send something first.
         :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
         """
-        me = getcurrent()
         while True:
             if self._lost is not None or self._closed or _get_ident() != self._thread:
                 self._check_usable()
-            if self._sender is not None and self._sender is not me:
+            if self._sender is not None and self._sender is not getcurrent():
                 self.wait()
                 continue
             try:
                 result = operation(*args)
             except BaseException as ex:
-                self._failed(me, ex)
-                if isinstance(ex, PSSHError) and self._lost not in (None, ex):
-                    # The way to the host has failed, and knows why. (A time-out, or whatever
-                    # else ends a wait, is not about the way.)
-                    raise self.end() from ex
-                raise
+                failure = self._failed(ex)
+                if failure is ex:
+                    raise
+                raise failure from ex
             if self._keeps_unsent and self.session.lost_descriptor():
-                # Nobody can wait for a socket that the library has closed.
-                self._lose_descriptor()
-                if result is WOULD_BLOCK:
-                    self._check_usable()
-                return result
+                return self._without_descriptor(result)
             if self._waiters:
                 self._share_arrivals()
-            if self._keeps_unsent:
+            # Where the library keeps what is not sent, nobody has to call it again for that.
+            partly_sent = result is WOULD_BLOCK and not self._keeps_unsent
+            if not partly_sent or not self.session.directions() & WRITE:
+                if self._sender is not None:
+                    self._sent()
                 return result
-            if result is not WOULD_BLOCK or not self.session.directions() & WRITE:
-                self._sent(me)
-                return result
-            self._sender = me
+            self._sender = getcurrent()
             try:
                 self.wait()
             except BaseException:
@@ -180,7 +174,7 @@ class Connection:
             try:
                 return self.call(self.session.open_session)
             finally:
-                if self.session.opens_in_turn:
+                if self._waiters and self.session.opens_in_turn:
                     self.wake()
 
     def open_direct_tcpip(self, destination: Destination) -> Channel:
@@ -219,19 +213,33 @@ class Connection:
             self.call(channel.close)
             self.release(channel)
 
-    def _failed(self, me: Any, error: BaseException) -> None:
-        self._sent(me)
+    def _failed(self, error: BaseException) -> BaseException:
+        """Return what to raise for what a method raised."""
+        if self._sender is not None:
+            self._sent()
         if isinstance(error, ConnectionLostError):
             self.fail(error)
         elif self._waiters:
             # A refusal may have come together with what others wait for.
             self._share_arrivals()
+        if isinstance(error, PSSHError) and self._lost not in (None, error):
+            # The way to the host has failed, and knows why. (A time-out, or whatever else ends
+            # a wait, is not about the way.)
+            return self.end()
+        return error
 
-    def _sent(self, me: Any) -> None:
-        """Nothing of ours is partly sent any more: it is the others' turn."""
-        if self._sender is me:
-            self._sender = None
-            self.wake()
+    def _without_descriptor(self, result: _Result | WouldBlock) -> _Result | WouldBlock:
+        """Return what came of a method after which the library has no socket any more."""
+        self._lose_descriptor()
+        if result is WOULD_BLOCK:
+            # Nobody can wait for a socket that the library has closed.
+            self._check_usable()
+        return result
+
+    def _sent(self) -> None:
+        """Nothing is partly sent any more: it is the others' turn."""
+        self._sender = None
+        self.wake()
 
     # Waiting
 
@@ -377,7 +385,7 @@ class Connection:
         :param channel: nothing may be called on it afterwards.
         """
         channel.release()
-        if self.alive and self.session.lost_descriptor():
+        if self._keeps_unsent and self.alive and self.session.lost_descriptor():
             self._lose_descriptor()
 
     def _lose_descriptor(self) -> None:

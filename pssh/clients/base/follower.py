@@ -42,6 +42,11 @@ class LineFollower:
             gevent.spawn(self._follow, output, name, lines) for name, lines in streams
         ]
 
+    def raise_error(self) -> None:
+        """Raise what the callback raised, if it did."""
+        if self.error is not None:
+            raise self.error
+
     def refuse_to_wait(self) -> None:
         """Refuse to let the callback wait for its own end, which would be for ever.
 

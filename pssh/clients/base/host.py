@@ -99,7 +99,7 @@ class HostClient(ConfiguredHost, Closing):
         self._set(host, config, resources, given)
         self._connection: Connection | None = None
         self._times_closed = 0
-        self._connector: Any = None
+        self._connector: list[Any] | None = None
         self._forwarding: AgentForwarding | None = None
         #: Those of ``set_env`` that the server does not take (sshd_config: AcceptEnv).
         self._refused_variables: set[str] = set()
@@ -159,7 +159,8 @@ class HostClient(ConfiguredHost, Closing):
     def _new_connection(self, before_retry: Callable[[], object] | None) -> Connection:
         closed_before = self._times_closed
         forwarded = self._forwarded_agent()
-        self._connector = gevent.getcurrent()
+        # In a list of its own: the greenlet may connect for somebody else afterwards.
+        self._connector = [gevent.getcurrent()]
         try:
             connection = connect(self._target(), self._new_session, self._transport(), before_retry)
         except _Closed:
@@ -177,10 +178,10 @@ class HostClient(ConfiguredHost, Closing):
                 raise
         return connection
 
-    def _end_connecting(self, connector: Any) -> None:
+    def _end_connecting(self, connector: list[Any]) -> None:
         """Runs in the loop."""
         if self._connector is connector:
-            connector.throw(_Closed())
+            connector[0].throw(_Closed())
 
     def _closed_meanwhile(self) -> ConnectionLostError:
         return ConnectionLostError(
@@ -300,7 +301,11 @@ _ASK_AGAIN_MAX = 20
 
 def _open_session(connection: Connection) -> Channel:
     """Open a session channel, if need be after those that are about to end have ended."""
-    if connection.ending and "dropbear" in connection.session.server_version().lower():
+    if (
+        connection.ended
+        and connection.ending
+        and "dropbear" in connection.session.server_version().lower()
+    ):
         # Dropbear (2022.83 for one) may close a session that begins while one ends.
         gevent.joinall(list(connection.ending))
     for _ in range(_ASK_AGAIN_MAX):
@@ -314,6 +319,10 @@ def _open_session(connection: Connection) -> Channel:
             gevent.joinall(list(connection.ending))
     connection.ended = False
     return connection.open_session()
+
+
+def _is_dropbear(connection: Connection) -> bool:
+    return "dropbear" in connection.session.server_version().lower()
 
 
 def signature(first: str, positional: Sequence[str]) -> inspect.Signature:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pssh.clients.base import waiting
@@ -96,22 +97,10 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelCommands):
         check_rules(rollout, observer)
         self._check_host_config()
         self._follow_changes()
-        commands = commands_for_hosts(command, len(self._hosts), host_args)
-        inputs = for_each_host(stdin, encoding, len(commands))
-        requests = [
-            CommandRequest(
-                text,
-                sudo,
-                user,
-                use_pty,
-                shell,
-                encoding,
-                read_timeout=read_timeout,
-                stdin=source,
-                **options,
-            )
-            for text, source in zip(commands, inputs, strict=True)
-        ]
+        request = CommandRequest(
+            command, sudo, user, use_pty, shell, encoding, read_timeout=read_timeout, **options
+        )
+        requests = self._requests(request, host_args, stdin)
         cmds = (
             self._run_at_once(requests, observer)
             if rollout is None
@@ -122,6 +111,23 @@ class BaseParallelSSHClient(ParallelShellAccess, ParallelCommands):
                 if cmd.exception is not None:
                     raise cmd.exception
         return self._outputs(cmds)
+
+    def _requests(
+        self,
+        request: CommandRequest,
+        host_args: Sequence[Any] | None,
+        stdin: StdinSource | None,
+    ) -> list[CommandRequest]:
+        """Return a request for each host: one for all, where they do not differ."""
+        hosts = len(self._hosts)
+        if host_args is None and stdin is None:
+            return [request] * hosts
+        commands = commands_for_hosts(request.command, hosts, host_args)
+        inputs = for_each_host(stdin, request.encoding, hosts)
+        return [
+            replace(request, command=command, stdin=source)
+            for command, source in zip(commands, inputs, strict=True)
+        ]
 
     # Waiting
 

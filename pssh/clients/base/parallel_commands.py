@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import gevent
-
+from pssh.clients.base import workers
 from pssh.clients.base.command import Command, pass_on
 from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.ending import end_commands, interrupted
 from pssh.clients.base.parallel_files import ParallelFileAccess
-from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried
+from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried, results_for
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import CommandStart
 from pssh.clients.base.waiting import raise_error_of_on_line
@@ -42,8 +41,9 @@ class ParallelCommands(ParallelFileAccess):
         super().__init__(hosts, *args, **settings)
         self._output: list[HostOutput] | None = None
         self.cmds: list[CommandStart] | None = None
-        #: The last result that is not kept up to date, and the commands that it is about.
-        self._unwatched: tuple[FleetResult, Sequence[CommandStart]] | None = None
+        #: The last commands of whose results no account is kept: until somebody asks, they
+        #: know best themselves.
+        self._unwatched: _Unwatched | None = None
 
     def _run_at_once(
         self, requests: Sequence[CommandRequest], observer: Observer | None
@@ -51,16 +51,16 @@ class ParallelCommands(ParallelFileAccess):
         """Start all commands, and return while they run."""
         cmds: list[CommandStart] = []
         self.cmds, self._output = cmds, None
-        watched = self._watch(observer)
-        self._unwatched = (watched.result, cmds)
-        # Without an observer nobody has to be told at once: the commands know how far they are.
-        watch = watched if watched.observed else None
+        watch = self._watch(observer) if observer is not None else None
+        if watch is None:
+            self._unwatched = _Unwatched(list(self._hosts), self._aliases(), cmds)
+            self._result = None
         try:
             for index, request in enumerate(requests):
                 self._slots.acquire()
                 cmds.append(CommandStart())
-                gevent.spawn_raw(self._run_on_host, cmds[-1], index, request, watch)
-            gevent.joinall(cmds)
+                workers.start(self._run_on_host, cmds[-1], index, request, watch)
+            _wait_for_starts(cmds)
         except KeyboardInterrupt:
             self._interrupt_starts(cmds, watch)
             raise
@@ -113,8 +113,9 @@ class ParallelCommands(ParallelFileAccess):
 
     def _interrupt_starts(self, cmds: list[CommandStart], watch: Watch | None) -> None:
         """Start no more commands, and end those that run or are being started, after Ctrl-C."""
-        if len(cmds) < len(self._hosts) and self._result is not None:
-            self._result.stopped = INTERRUPTED
+        result = self.last_result
+        if len(cmds) < len(self._hosts) and result is not None:
+            result.stopped = INTERRUPTED
         for host in self._hosts[len(cmds) :]:
             cmds.append(CommandStart())
             self._fail_to_start(cmds[-1], len(cmds) - 1, not_tried(host, INTERRUPTED), watch)
@@ -173,13 +174,11 @@ class ParallelCommands(ParallelFileAccess):
         Without rules or an observer, how far commands have come is what it was when this was
         asked for.
         """
-        if self._unwatched is not None and self._unwatched[0] is self._result:
-            for host, cmd in zip(*self._unwatched, strict=False):
-                host.state = state_of(cmd)
-                host.exception = cmd.exception
-                if cmd.successful():
-                    host.output = cmd.value
-                    host.exception = cmd.value.exception
+        unwatched = self._unwatched
+        if unwatched is not None and self._result is unwatched.result:
+            if self._result is None:
+                self._result = unwatched.make_result()
+            unwatched.update()
         return self._result
 
     def _interrupt(self) -> None:
@@ -220,10 +219,10 @@ class ParallelCommands(ParallelFileAccess):
         """
         if cmds is None:
             if self.cmds is not None and self._output is None:
-                gevent.joinall(self.cmds)
+                _wait_for_starts(self.cmds)
                 self._output = self._outputs_of(self.cmds)
             return self._output
-        gevent.joinall(cmds)
+        _wait_for_starts(cmds)
         return self._outputs_of(cmds)
 
     @contextlib.contextmanager
@@ -238,6 +237,44 @@ class ParallelCommands(ParallelFileAccess):
     def _iterate(self, outputs: Sequence[HostOutput], items: Iterator[_Item]) -> Iterator[_Item]:
         with self._ended_by_interrupt(outputs):
             yield from items
+
+
+class _Unwatched:
+    """Commands, and what has become of them for those who want to know.
+
+    :param hosts: the hosts' names.
+    :param aliases: their aliases.
+    :param cmds: their starts, as far as they have had their turn.
+    """
+
+    def __init__(
+        self, hosts: Sequence[str], aliases: Sequence[str | None], cmds: Sequence[CommandStart]
+    ) -> None:
+        self._hosts = hosts
+        self._aliases = aliases
+        self._cmds = cmds
+        self.result: FleetResult | None = None
+
+    def make_result(self) -> FleetResult:
+        """Make the result, which is up to date after :meth:`update`."""
+        self.result = results_for(self._hosts, self._aliases)
+        return self.result
+
+    def update(self) -> None:
+        """Bring the result up to date."""
+        for host, cmd in zip(self.result or (), self._cmds, strict=False):
+            host.state = state_of(cmd)
+            host.exception = cmd.exception
+            if cmd.successful():
+                host.output = cmd.value
+                host.exception = cmd.value.exception
+
+
+def _wait_for_starts(cmds: Sequence[CommandStart]) -> None:
+    # One after the other: while the first is waited for the others are started as well, and
+    # to look at those costs nothing, whereas gevent.joinall has each of them report.
+    for cmd in cmds:
+        cmd.wait()
 
 
 def _run_to_the_end(command: Command) -> None:

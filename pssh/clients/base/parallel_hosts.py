@@ -187,7 +187,7 @@ class HostGroup(Closing):
 
     def _watch(self, observer: Observer | None) -> Watch:
         """Keep from now on what becomes of each host."""
-        self._result = results_for(self._hosts, self._alias_of)
+        self._result = results_for(self._hosts, self._aliases())
         return Watch(self._result, observer)
 
     def _new_run(
@@ -221,6 +221,11 @@ class HostGroup(Closing):
     def _is_connected(self, index: int) -> bool:
         client = self._clients[index] if index < len(self._clients) else None
         return client is not None and client.connected
+
+    def _aliases(self) -> list[str | None]:
+        if self.host_config is None:
+            return [self._config.alias] * len(self._hosts)
+        return [self._alias_of(index) for index in range(len(self._hosts))]
 
     def _alias_of(self, index: int) -> str | None:
         own = self.host_config[index].alias if self.host_config is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import gevent
@@ -390,10 +391,10 @@ def check_rules(rollout: object, observer: object) -> None:
         raise TypeError(f"observer is a pssh.fleet.Observer, not {observer!r}")
 
 
-def results_for(hosts: Sequence[str], alias_of: Callable[[int], str | None]) -> FleetResult:
+def results_for(hosts: Sequence[str], aliases: Sequence[str | None]) -> FleetResult:
     """Make a result in which all hosts wait.
 
     :param hosts: their names.
-    :param alias_of: returns a host's alias.
+    :param aliases: their aliases.
     """
-    return FleetResult(HostResult(index, host, alias_of(index)) for index, host in enumerate(hosts))
+    return FleetResult(map(HostResult, count(), hosts, aliases))

@@ -12,9 +12,9 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
-from pssh.exceptions import SessionError
+from pssh.exceptions import ConnectionLostError, SessionError
 
 if TYPE_CHECKING:
     import socket
@@ -44,13 +44,15 @@ class AuthResult(enum.Enum):
     MAYBE_PARTIAL = enum.auto()
 
 
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
+class ExitStatus(NamedTuple):
     """How a command ended (RFC 4254 section 6.10); both unset: the server did not say."""
 
     status: int | None = None
     #: Without the ``SIG`` prefix.
     signal: str | None = None
+
+
+NOT_SAID: Final = ExitStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,22 @@ class Channel(ABC):
     @abstractmethod
     def release(self) -> None:
         """Give back what the library holds. Nothing else may be called afterwards."""
+
+
+def channel_closed(host: str, port: int) -> SessionError:
+    """Make the error for whatever is asked of a channel that has been given back."""
+    return SessionError("The channel to host %s has been closed", host, host=host, port=port)
+
+
+def connection_closed(host: str, port: int) -> ConnectionLostError:
+    """Make the error for whatever is asked of a session that has been disconnected."""
+    return ConnectionLostError(
+        "The connection to host %s:%s has been closed by this client",
+        host,
+        port,
+        host=host,
+        port=port,
+    )
 
 
 def unanswered(host: str, port: int) -> SessionError:

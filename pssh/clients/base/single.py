@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import gevent
 
+from pssh.clients.base import workers
 from pssh.clients.base.command import Command
 from pssh.clients.base.command_request import CommandRequest, Pty, check_encoding, wanted_pty
 from pssh.clients.base.connection import Connection
@@ -15,7 +16,7 @@ from pssh.clients.base.feeding import feed
 from pssh.clients.base.files.scp_access import SCPAccess
 from pssh.clients.base.follower import LineFollower, OnLine
 from pssh.clients.base.limit import limit
-from pssh.clients.base.seam import Channel, WouldBlock
+from pssh.clients.base.seam import Channel
 from pssh.clients.base.shell import InteractiveShell
 from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.stdin_source import StdinSource
@@ -114,8 +115,7 @@ class BaseSSHClient(SCPAccess):
             kill_after,
         )
         output, running = self.start_command(request)
-        # Nobody joins it, so that it need not be more than a bare greenlet.
-        gevent.spawn_raw(running.run)
+        workers.start(running.run)
         return output
 
     def start_command(self, request: CommandRequest) -> tuple[HostOutput, Command]:
@@ -133,8 +133,7 @@ class BaseSSHClient(SCPAccess):
         dialogue = request.sudo_dialogue()
         sent = request.line(dialogue)
         running = self._start(
-            lambda channel: channel.request_exec(sent),
-            "start the command",
+            sent,
             request.timeout,
             request.env,
             request.pty,
@@ -174,26 +173,28 @@ class BaseSSHClient(SCPAccess):
 
     def _start(
         self,
-        start: Callable[[Channel], WouldBlock | None],
-        step: str,
+        sent: bytes | None,
         timeout: float | None,
         env: Mapping[str, str] | None,
         pty: Pty | None,
         dialogue: SudoDialogue | None = None,
     ) -> Command:
-        """Open a channel and start on it what will run there."""
+        """Open a channel and start on it a command, or the login shell when there is none."""
+        step = "start the shell" if sent is None else "start the command"
         seconds = timeout or self.config.timeout
         connection, channel = self.open_channel(seconds)
         started = False
         try:
             with Deadline(seconds, self.host, self.port, step):
-                self._send_set_env(connection, channel, env or {})
-                for name, value in (env or {}).items():
-                    connection.call(channel.request_environment, name, str(value))
+                if env or self.config.set_env:
+                    self._send_environment(connection, channel, env or {})
                 if pty is not None:
                     connection.call(channel.request_pty, *pty)
                 self.request_agent(channel)
-                connection.call(start, channel)
+                if sent is None:
+                    connection.call(channel.request_shell)
+                else:
+                    connection.call(channel.request_exec, sent)
             started = True
         finally:
             if not started:
@@ -238,21 +239,19 @@ class BaseSSHClient(SCPAccess):
         """
         check_encoding(encoding, encoding_errors)
         pty = wanted_pty(use_pty, pty_size, term)
-        running = self._start(
-            lambda channel: channel.request_shell(), "start the shell", timeout, env, pty
-        )
-        gevent.spawn_raw(running.run)
+        running = self._start(None, timeout, env, pty)
+        workers.start(running.run)
         return InteractiveShell(self._output_of(running, encoding, encoding_errors, read_timeout))
 
-    def _send_set_env(
-        self, connection: Connection, channel: Channel, besides: Mapping[str, str]
+    def _send_environment(
+        self, connection: Connection, channel: Channel, env: Mapping[str, str]
     ) -> None:
-        """Send the variables of ``set_env``, as far as the server takes them.
+        """Send the variables of ``set_env``, as far as the server takes them, and others.
 
-        :param besides: variables that are sent for this command alone.
+        :param env: variables for this command alone.
         """
         for name, value in (self.config.set_env or {}).items():
-            if name in besides or name in self._refused_variables:
+            if name in env or name in self._refused_variables:
                 continue
             try:
                 connection.call(channel.request_environment, name, value)
@@ -262,6 +261,8 @@ class BaseSSHClient(SCPAccess):
                 # As for OpenSSH, it is no reason to do without the command.
                 self._refused_variables.add(name)
                 logger.warning("%s. Commands run without it", ex)
+        for name, value in env.items():
+            connection.call(channel.request_environment, name, str(value))
 
     def wait_finished(self, host_output: HostOutput, timeout: float | None = None) -> None:
         """Wait until a command has finished.

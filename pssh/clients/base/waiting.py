@@ -25,22 +25,24 @@ def join(outputs: Sequence[HostOutput], consume_output: bool, timeout: float | N
     """
     end = _after(timeout)
     loggers = [log_output(out) for out in outputs] if consume_output else []
-    for out in outputs:
-        if out.command is not None:
-            out.command.wait(_remaining(end))
-    gevent.joinall(loggers, timeout=_remaining(end))
-    if not all(out.finished for out in outputs):
+    commands = [out.command for out in outputs if out.command is not None]
+    for command in commands:
+        command.wait(_remaining(end))
+    if loggers:
+        gevent.joinall(loggers, timeout=_remaining(end))
+    if end is not None and not all(command.finished for command in commands):
         gevent.killall(loggers)
         raise too_long(outputs, timeout, "join")
-    for out in outputs:
-        raise_error_of_on_line(out)
+    for command in commands:
+        if command.follower is not None:
+            command.follower.raise_error()
 
 
 def raise_error_of_on_line(output: HostOutput) -> None:
     """Raise what ``on_line`` raised: an error of this program is no outcome of a host."""
     command = output.command
-    if command is not None and command.follower is not None and command.follower.error is not None:
-        raise command.follower.error
+    if command is not None and command.follower is not None:
+        command.follower.raise_error()
 
 
 def as_completed(outputs: Sequence[HostOutput], timeout: float | None) -> Iterator[HostOutput]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from ssh2.error_codes import LIBSSH2_ERROR_EAGAIN
 from ssh2.exceptions import InvalidRequestError, SSH2Error
 
-from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock, unanswered
+from pssh.clients.base.gone import Gone, gone
+from pssh.clients.base.seam import (
+    WOULD_BLOCK,
+    Channel,
+    ExitStatus,
+    WouldBlock,
+    channel_closed,
+    unanswered,
+)
 from pssh.clients.native import libssh2
 from pssh.clients.native.errors import error_for_code
 from pssh.exceptions import InvalidAPIUseError, SessionError
@@ -23,26 +31,16 @@ _DEFAULT_PTY_SIZE = (80, 24)
 class NativeChannel(Channel):
     """A channel of :class:`pssh.clients.native.session.NativeSession`."""
 
-    __slots__ = ("_marked", "_pointer", "_raw", "_session")
+    __slots__ = ("_marked", "_open", "_pointer", "_session")
 
     def __init__(self, session: NativeSession, raw: RawChannel) -> None:
         super().__init__()
         self._session = session
-        self._raw: RawChannel | None = raw
+        #: libssh2's channel; raises when it has been released.
+        self._open = raw
         # Right as long as libssh2's channel is there, which is until it is released.
         self._pointer = libssh2.channel_pointer(raw)
         self._marked = libssh2.mark_exit_status_unknown(raw, self._pointer)
-
-    @property
-    def _open(self) -> RawChannel:
-        if self._raw is None:
-            raise SessionError(
-                "The channel to host %s has been closed",
-                self._session.host,
-                host=self._session.host,
-                port=self._session.port,
-            )
-        return self._raw
 
     def _done(self, code: int) -> WouldBlock | None:
         return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else None
@@ -146,11 +144,11 @@ class NativeChannel(Channel):
         return self._pointer is None or libssh2.bytes_queued(self._pointer) != 0
 
     def read_arrived(self, stream: int, size: int) -> bytes:
-        if self._raw is None:
+        if isinstance(self._open, Gone):
             return b""
         self._session.silence_socket()
         try:
-            code, data = self._raw.read_ex(size, stream)
+            code, data = self._open.read_ex(size, stream)
         except SSH2Error:
             return b""
         return bytes(data) if code > 0 else b""
@@ -191,5 +189,8 @@ class NativeChannel(Channel):
             raise self._session.error(ex, "close the channel") from ex
 
     def release(self) -> None:
-        self._raw = None
+        self._open = gone(self._closed_error)
         self._pointer = None
+
+    def _closed_error(self) -> SessionError:
+        return channel_closed(self._session.host, self._session.port)

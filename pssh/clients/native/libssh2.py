@@ -14,13 +14,14 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import ssh2.channel
 import ssh2.session
 import ssh2.utils
 
-from pssh.clients.base.seam import Destination, ExitStatus
+from pssh.clients.base.seam import NOT_SAID, Destination, ExitStatus
 from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
@@ -33,8 +34,23 @@ _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _CHANNEL_SIZE, _CHANNEL_POINTER, _CHANNEL_SESSION = 32, 16, 24
 # struct __pyx_obj_4ssh2_7session_Session: head, LIBSSH2_SESSION *, int, sock, callback
 _SESSION_SIZE, _SESSION_POINTER, _SESSION_SOCK = 48, 16, 32
-# struct _LIBSSH2_CHANNEL of libssh2 1.11: list node, type, length of the type, exit status
-_TYPE, _TYPE_LENGTH, _EXIT_STATUS = 24, 32, 40
+
+
+class _ChannelHead(ctypes.Structure):
+    """How ``struct _LIBSSH2_CHANNEL`` of libssh2 1.11 begins."""
+
+    _fields_ = [
+        ("list_node", ctypes.c_void_p * 3),
+        ("type", ctypes.c_void_p),
+        ("type_length", ctypes.c_size_t),
+        ("exit_status", ctypes.c_int),
+    ]
+
+    def is_of_type(self, name: bytes) -> bool:
+        """Whether it is a channel of a type (RFC 4254 section 5.1)."""
+        # No zero follows the name: no more of it is read than its length says.
+        return self.type_length == len(name) and ctypes.string_at(self.type, len(name)) == name
+
 
 #: Stands for "the server has not sent an exit status", which libssh2 does not keep apart
 #: from 0. A real one is a uint32, of which POSIX systems use 0 to 255.
@@ -68,10 +84,19 @@ def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
     return function  # type: ignore[no-any-return]
 
 
+def _declare_quick(name: str, *argtypes: Any) -> Any:
+    """Declare a function that takes so little time that Python's lock may stay with it."""
+    function = getattr(ctypes.PyDLL(ssh2.channel.__file__), name)
+    function.argtypes = argtypes
+    return function
+
+
 _get_exit_signal = _declare("libssh2_channel_get_exit_signal", *[ctypes.c_void_p] * 7)
-_window_read = _lib.libssh2_channel_window_read_ex
+_window_read = _declare_quick("libssh2_channel_window_read_ex", *[ctypes.c_void_p] * 3)
 _window_read.restype = ctypes.c_ulong
-_window_read.argtypes = [ctypes.c_void_p] * 3
+#: Where it leaves how much is there.
+_available = ctypes.c_ulong()
+_available_address = ctypes.addressof(_available)
 _request_pty = _declare(
     "libssh2_channel_request_pty_ex",
     ctypes.c_void_p,
@@ -144,10 +169,17 @@ def _layout_known() -> bool:
 LAYOUT_KNOWN = _layout_known()
 
 
+#: Whether a channel was seen to look as it is known to. Others are no different then.
+_channel_seen = False
+
+
 def channel_pointer(raw: RawChannel) -> int | None:
     """Return the ``LIBSSH2_CHANNEL *`` of a channel, ``None`` where that is not certain."""
-    if not LAYOUT_KNOWN or _word(id(raw) + _CHANNEL_SESSION) != id(raw.session):
-        return None
+    global _channel_seen
+    if not _channel_seen:
+        if not LAYOUT_KNOWN or _word(id(raw) + _CHANNEL_SESSION) != id(raw.session):
+            return None
+        _channel_seen = True
     return _word(id(raw) + _CHANNEL_POINTER) or None
 
 
@@ -175,17 +207,15 @@ def mark_exit_status_unknown(raw: RawChannel, channel: int | None) -> bool:
     :param channel: its pointer, if that is known.
     :returns: whether that worked; if not, a missing exit status reads as 0.
     """
-    if channel is None or _word(channel + _TYPE_LENGTH) != len(b"session"):
+    if channel is None:
         return False
-    if ctypes.string_at(_word(channel + _TYPE), len(b"session")) != b"session":
+    head = _ChannelHead.from_address(channel)
+    if head.exit_status != 0 or not head.is_of_type(b"session"):
         return False
-    exit_status = ctypes.c_int.from_address(channel + _EXIT_STATUS)
-    if exit_status.value != 0:
-        return False
-    exit_status.value = _NO_EXIT_STATUS
+    head.exit_status = _NO_EXIT_STATUS
     if raw.get_exit_status() == _NO_EXIT_STATUS:
         return True
-    exit_status.value = 0
+    head.exit_status = 0
     return False
 
 
@@ -198,12 +228,17 @@ def exit_status(raw: RawChannel, channel: int | None, marked: bool) -> ExitStatu
     """
     status = raw.get_exit_status()
     if marked and status != _NO_EXIT_STATUS:
-        return ExitStatus(status=status)
+        return _exited(status)
     # A server sends the one or the other (RFC 4254 section 6.10).
     signal = _exit_signal(channel, session_pointer(raw.session))
     if signal is not None:
         return ExitStatus(signal=signal)
-    return ExitStatus() if marked else ExitStatus(status=status)
+    return NOT_SAID if marked else _exited(status)
+
+
+@lru_cache
+def _exited(status: int) -> ExitStatus:
+    return ExitStatus(status=status)
 
 
 def _exit_signal(channel: int | None, session: int | None) -> str | None:
@@ -227,9 +262,8 @@ def bytes_queued(channel: int) -> int:
 
     :param channel: the channel's pointer.
     """
-    available = ctypes.c_ulong()
-    _window_read(channel, ctypes.addressof(available), None)
-    return available.value
+    _window_read(channel, _available_address, None)
+    return _available.value
 
 
 def request_pty(channel: int, term: str, columns: int, rows: int) -> int:
@@ -314,11 +348,8 @@ def _is_opening(memory: bytes, offset: int) -> bool:
     if state not in (_CREATED, _SENT) or direct != _CREATED or not (channel and packet and message):
         return False
     # The packet begins with the type of the channel and what is said of every channel.
-    if packet_length != len(_DIRECT_TCPIP) + 17 or _word(channel + _TYPE_LENGTH) != len(
-        _DIRECT_TCPIP
-    ):
-        return False
-    return ctypes.string_at(_word(channel + _TYPE), len(_DIRECT_TCPIP)) == _DIRECT_TCPIP
+    is_long_enough = packet_length == len(_DIRECT_TCPIP) + 17
+    return is_long_enough and _ChannelHead.from_address(channel).is_of_type(_DIRECT_TCPIP)
 
 
 #: What of ``_OPENING`` can be told: the rest may be anything.

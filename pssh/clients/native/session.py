@@ -31,6 +31,7 @@ from ssh2.exceptions import (
 
 from pssh import agent_protocol
 from pssh.clients.base import algorithms
+from pssh.clients.base.gone import Gone, gone
 from pssh.clients.base.seam import (
     READ,
     WOULD_BLOCK,
@@ -43,6 +44,7 @@ from pssh.clients.base.seam import (
     Session,
     Signer,
     WouldBlock,
+    connection_closed,
 )
 from pssh.clients.native import libssh2
 from pssh.clients.native.agent_channels import AgentChannels
@@ -63,6 +65,8 @@ assert (READ, WRITE) == (
 #: Not key exchange methods but signs that we understand an extension (RFC 8308, and the
 #: answer to CVE-2023-48795). libssh2 stops sending them when it is given a list without them.
 _KEX_EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
+
+_FEW_CHANNELS = 8
 
 _METHODS = {
     "kex_algorithms": ssh2_session.LIBSSH2_METHOD_KEX,
@@ -122,10 +126,11 @@ class NativeSession(Session):
         "_agent_channels",
         "_callback",
         "_channels",
+        "_channels_many",
         "_direct",
-        "_opened",
         "_opening",
         "_public_keys",
+        "_raw",
         "_silence",
         "_sock",
         "host",
@@ -135,9 +140,12 @@ class NativeSession(Session):
     def __init__(self, host: str, port: int, offered: Algorithms) -> None:
         self.host = host
         self.port = port
-        self._opened: ssh2_session.Session | None = ssh2_session.Session()
+        #: libssh2's session; raises when it has been disconnected.
+        self._raw = ssh2_session.Session()
         self._sock: socket.socket | None = None
         self._channels: list[weakref.ref[NativeChannel]] = []
+        #: At so many it is time to forget those that are gone.
+        self._channels_many = _FEW_CHANNELS
         self._public_keys = offered.public_keys
         self._agent_channels: AgentChannels | None = None
         self._callback: object = None
@@ -150,18 +158,6 @@ class NativeSession(Session):
         # the shortest that libssh2 takes).
         self._raw.keepalive_config(True, 2)
         self._offer(offered)
-
-    @property
-    def _raw(self) -> ssh2_session.Session:
-        if self._opened is None:
-            raise ConnectionLostError(
-                "The connection to host %s:%s has been closed by this client",
-                self.host,
-                self.port,
-                host=self.host,
-                port=self.port,
-            )
-        return self._opened
 
     def _offer(self, offered: Algorithms) -> None:
         if offered.compress:
@@ -260,7 +256,7 @@ class NativeSession(Session):
             raise self.lost(ex) from ex
 
     def directions(self) -> int:
-        return int(self._raw.block_directions())
+        return self._raw.block_directions()  # type: ignore[no-any-return]
 
     # Authentication
 
@@ -387,7 +383,9 @@ class NativeSession(Session):
 
     def _new_channel(self, raw: RawChannel) -> NativeChannel:
         channel = NativeChannel(self, raw)
-        self._channels = [ref for ref in self._channels if ref() is not None]
+        if len(self._channels) >= self._channels_many:
+            self._channels = [ref for ref in self._channels if ref() is not None]
+            self._channels_many = 2 * len(self._channels) + _FEW_CHANNELS
         self._channels.append(weakref.ref(channel))
         return channel
 
@@ -417,10 +415,10 @@ class NativeSession(Session):
         self._silence = theirs
 
     def disconnect(self) -> None:
-        if self._opened is None:
+        if isinstance(self._raw, Gone):
             return
         with contextlib.suppress(SSH2Error):
-            self._opened.disconnect()
+            self._raw.disconnect()
         if self._sock is not None:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
@@ -438,7 +436,7 @@ class NativeSession(Session):
             if channel is not None:
                 channel.release()
         self._channels.clear()
-        self._opened = None
+        self._raw = gone(lambda: connection_closed(self.host, self.port))
         self._callback = None
         if self._silence is not None:
             self._silence.close()

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from ssh.error_codes import SSH_AGAIN
 from ssh.exceptions import BaseSSHError
 
-from pssh.clients.base.seam import WOULD_BLOCK, Channel, ExitStatus, WouldBlock, unanswered
+from pssh.clients.base.gone import Gone, gone
+from pssh.clients.base.seam import (
+    NOT_SAID,
+    WOULD_BLOCK,
+    Channel,
+    ExitStatus,
+    WouldBlock,
+    channel_closed,
+    unanswered,
+)
 from pssh.clients.ssh import libssh
 from pssh.exceptions import SessionError
 
@@ -46,8 +55,8 @@ class LibsshChannel(Channel):
         "_ended",
         "_exit",
         "_left_behind",
+        "_open",
         "_pointer",
-        "_raw",
         "_session",
         "_until_window",
         "_waiting",
@@ -57,7 +66,8 @@ class LibsshChannel(Channel):
     def __init__(self, session: LibsshSession, raw: RawChannel) -> None:
         super().__init__()
         self._session = session
-        self._raw: RawChannel | None = raw
+        #: libssh's channel; raises when it has been released.
+        self._open = raw
         self._pointer = libssh.channel_pointer(raw)
         self._waiting: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
         self._waiting_size = 0
@@ -67,24 +77,13 @@ class LibsshChannel(Channel):
         self._until_window = _WINDOW_STEP
         self._ended = False
         self._closed = False
-        self._exit = ExitStatus()
+        self._exit = NOT_SAID
         libssh.receive(self._pointer, self)
 
     @property
     def pointer(self) -> int:
         """The ``ssh_channel``, until it is released."""
         return self._pointer
-
-    @property
-    def _open(self) -> RawChannel:
-        if self._raw is None:
-            raise SessionError(
-                "The channel to host %s has been closed",
-                self._session.host,
-                host=self._session.host,
-                port=self._session.port,
-            )
-        return self._raw
 
     # What libssh reads (see libssh.Receiver)
 
@@ -303,12 +302,15 @@ class LibsshChannel(Channel):
         return None if self._session.flush() else WOULD_BLOCK
 
     def release(self) -> None:
-        if self._raw is None:
+        if isinstance(self._open, Gone):
             return
         libssh.forget(self._pointer)
         # libssh says goodbye for a channel that is open still.
-        self._raw = None
+        self._open = gone(self._closed_error)
         self._session.released(self)
+
+    def _closed_error(self) -> SessionError:
+        return channel_closed(self._session.host, self._session.port)
 
 
 def _take(waiting: deque[bytes], size: int) -> bytes:

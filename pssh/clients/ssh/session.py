@@ -26,6 +26,7 @@ from ssh.session import SSH_AUTH_AGAIN, SSH_AUTH_INFO
 
 from pssh.clients.base import algorithms
 from pssh.clients.base.arrivals import bytes_unread, is_cut
+from pssh.clients.base.gone import gone
 from pssh.clients.base.seam import (
     GSSAPI,
     READ,
@@ -40,6 +41,7 @@ from pssh.clients.base.seam import (
     Session,
     Signer,
     WouldBlock,
+    connection_closed,
 )
 from pssh.clients.ssh import agent_channels, errors, keys, libssh
 from pssh.clients.ssh.agent import AgentDialogue
@@ -152,6 +154,7 @@ class LibsshSession(Session):
         "_opening",
         "_pointer",
         "_queried",
+        "_raw",
         "_sock",
         "_unsent",
         "_user",
@@ -166,6 +169,8 @@ class LibsshSession(Session):
         self.port = port
         self._offered = offered
         self._opened: ssh_session.Session | None = None
+        #: The same; raises when there is none.
+        self._raw: ssh_session.Session = gone(self._closed_error)
         self._pointer = 0
         self._sock: socket.socket | None = None
         self._unsent = False
@@ -184,17 +189,8 @@ class LibsshSession(Session):
         #: Kept until they are released: freeing one may send, and only we look what came of it.
         self._channels: set[LibsshChannel] = set()
 
-    @property
-    def _raw(self) -> ssh_session.Session:
-        if self._opened is None:
-            raise ConnectionLostError(
-                "The connection to host %s:%s has been closed by this client",
-                self.host,
-                self.port,
-                host=self.host,
-                port=self.port,
-            )
-        return self._opened
+    def _closed_error(self) -> ConnectionLostError:
+        return connection_closed(self.host, self.port)
 
     # Errors
 
@@ -214,9 +210,9 @@ class LibsshSession(Session):
 
     def lost_descriptor(self) -> bool:
         """Whether libssh has closed the socket; our object for it is detached then."""
-        if self._opened is None or self._sock is None or self._opened.get_fd() >= 0:
+        if self._opened is None or self._opened.get_fd() >= 0:
             return False
-        if self._sock.fileno() >= 0:
+        if self._sock is not None and self._sock.fileno() >= 0:
             self._sock.detach()
         return True
 
@@ -249,7 +245,8 @@ class LibsshSession(Session):
             raw.options_set(option, names)
         raw.set_socket(sock)
         raw.set_blocking(0)
-        self._opened, self._sock = raw, sock
+        self._opened = self._raw = raw
+        self._sock = sock
         self._pointer = libssh.session_pointer(raw)
 
     def _handshake_error(self) -> PSSHError:
@@ -588,6 +585,7 @@ class LibsshSession(Session):
             sock.detach()
         self._key = self._queried = self._agent = None
         self._opened = None
+        self._raw = gone(self._closed_error)
 
 
 def _refusal(code: int, words: str) -> str:

@@ -9,7 +9,14 @@ import gevent
 
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
-from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, ExitStatus
+from pssh.clients.base.seam import (
+    NOT_SAID,
+    STDERR,
+    STDOUT,
+    WOULD_BLOCK,
+    Channel,
+    ExitStatus,
+)
 from pssh.exceptions import PSSHError, SCPError, SessionError, Timeout
 from pssh.scp.record import printable
 
@@ -180,7 +187,7 @@ class Program:
 
     def reason(self) -> str:
         """Say why it ended as it did, in words of its own where there are any."""
-        status = self._status or ExitStatus()
+        status = self._status or NOT_SAID
         said = "; ".join(
             printable(line.strip()) for line in self._said.splitlines() if line.strip()
         )
@@ -197,7 +204,7 @@ class Program:
 
         :param found: what was found to be missing.
         """
-        status = self._status or ExitStatus()
+        status = self._status or NOT_SAID
         if status.status == _NOT_FOUND:
             return SCPError(
                 "the host has no program for it: %s. Copying over SFTP (copy_file, "
