@@ -91,6 +91,7 @@ class LineDecoder:
 
     :param encoding: a Python codec's name, or ``None`` for lines of bytes.
     :param errors: the codec's error handler.
+    :ivar lines: the decoded lines of what has been fed so far and not been taken.
     """
 
     __slots__ = (
@@ -98,17 +99,17 @@ class LineDecoder:
         "_encoding",
         "_errors",
         "_extends_ascii",
-        "_lines",
-        "_split",
+                "_split",
         "_wide",
         "_wide_partial",
+        "lines",
     )
 
     def __init__(self, encoding: str | None = "utf-8", errors: str = "strict") -> None:
         self._split = ByteLines()
         #: The lines that wait as bytes; ``None`` while they wait decoded, being ASCII.
         self._bytes: Iterator[bytes] | None = iter(())
-        self._lines: Iterator[str | bytes] = iter(())
+        self.lines: Iterator[str | bytes] = self._bytes
         self._wide: codecs.IncrementalDecoder | None = None
         self._wide_partial = ""
         self._encoding = encoding
@@ -125,15 +126,10 @@ class LineDecoder:
         if encoding == self._encoding:
             return
         if self._bytes is None:
-            self._bytes = iter([str(line).encode("ascii") for line in self._lines])
+            self._bytes = iter([str(line).encode("ascii") for line in self.lines])
         self._encoding = encoding
         self._select()
-        self._lines = self._decoded(self._bytes)
-
-    @property
-    def lines(self) -> Iterator[str | bytes]:
-        """The decoded lines of what has been fed so far and not been taken."""
-        return self._lines
+        self.lines = self._decoded(self._bytes)
 
     def feed(self, chunk: bytes) -> None:
         """Add a chunk. Only when the lines so far have been taken."""
@@ -143,18 +139,20 @@ class LineDecoder:
         lines = self._split.feed_ascii(chunk) if self._extends_ascii else None
         if lines is not None:
             self._bytes = None
-            self._lines = iter(lines)
+            self.lines = iter(lines)
             return
         self._bytes = iter(self._split.feed(chunk))
-        self._lines = self._decoded(self._bytes)
+        self.lines = self._decoded(self._bytes)
 
     def finish(self) -> None:
         """No more chunks: the last line is complete as it is."""
         if self._wide is not None:
             self._feed_wide(b"", final=True)
             return
-        self._bytes = iter(self._split.finish())
-        self._lines = self._decoded(self._bytes)
+        rest = self._split.finish()
+        if rest:
+            self._bytes = iter(rest)
+            self.lines = self._decoded(self._bytes)
 
     def _select(self) -> None:
         """Choose how to split: a codec in which LF is not one byte is decoded first."""
@@ -182,7 +180,7 @@ class LineDecoder:
         self._wide_partial = "" if final else rest
         if final and rest:
             lines.append(rest)
-        self._lines = iter(lines)
+        self.lines = iter(lines)
 
 
 @cache
@@ -211,11 +209,13 @@ def extends_ascii(encoding: str) -> bool:
 #: From this length on finding each end of line is faster than Python's ``split``, which looks at
 #: one character after the other: 1,000 characters take two thirds of the time.
 _LONG_LINE = 500
+#: So much tells how long the lines of a text are. To count them all would take as long as to split.
+_SAMPLE = 4096
 
 
 def _split_text(text: str) -> list[str]:
     """Split a text at its line feeds."""
-    if text.count("\n") * _LONG_LINE > len(text):
+    if text.count("\n", 0, _SAMPLE) * _LONG_LINE > min(_SAMPLE, len(text)):
         return text.split("\n")
     lines, start, find = [], 0, text.find
     while (end := find("\n", start)) >= 0:

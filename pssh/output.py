@@ -76,19 +76,18 @@ class LineReader:
         # A generator is the fastest that Python offers for each single line.
         while True:
             yield from self._decoder.lines
-            if not self._next_chunk():
+            if self._finished:
+                self._raise_cut_off()
                 return
+            self._next_chunk()
 
     def __next__(self) -> Line:
         for line in self:
             return line
         raise StopIteration
 
-    def _next_chunk(self) -> bool:
-        """Feed the decoder with what comes next; false when nothing will come."""
-        if self._finished:
-            self._raise_cut_off()
-            return False
+    def _next_chunk(self) -> None:
+        """Feed the decoder with what comes next, or finish when nothing will come."""
         data = self._buffer.take()
         while data is None and not self._buffer.eof:
             self._wait()
@@ -98,7 +97,6 @@ class LineReader:
             self._decoder.finish()
         else:
             self._decoder.feed(data)
-        return True
 
     def _wait(self) -> None:
         if not self.read_timeout:

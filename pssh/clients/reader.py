@@ -95,11 +95,12 @@ class ConcurrentRWBuffer:
     ) -> None:
         self.limit = limit
         self.overflow = overflow
-        self._chunks: deque[bytes] = deque()
-        self._segments: list[Segment] = []
-        self._size = 0
-        # Made when somebody has to wait: most buffers of most commands never need one.
+        # Made when there is something for them: most buffers of most commands stay empty, and
+        # nobody has to wait for them.
+        self._chunks: deque[bytes] | None = None
+        self._segments: list[Segment] | None = None
         self._data_waiter: Event | None = None
+        self._size = 0
         self._on_space = on_space
         self.eof = False
         self.error: BaseException | None = None
@@ -114,6 +115,8 @@ class ConcurrentRWBuffer:
         ):
             self._spill(data)
         else:
+            if self._chunks is None:
+                self._chunks = deque()
             self._chunks.append(data)
             self._size += len(data)
         if self._data_waiter is not None:
@@ -128,7 +131,7 @@ class ConcurrentRWBuffer:
 
     def discard(self) -> None:
         """Forget what nobody will take any more."""
-        self._chunks.clear()
+        self._chunks = None
         self._size = 0
         while self._segments:
             self._segments.pop().close()
@@ -145,7 +148,7 @@ class ConcurrentRWBuffer:
 
     def __len__(self) -> int:
         """Bytes that have been written and not been taken."""
-        return self._size + sum(s.size - s.read_at for s in self._segments)
+        return self._size + sum(s.size - s.read_at for s in self._segments or ())
 
     def take(self) -> bytes | None:
         """Return the next chunk, or ``None`` where there is none at the moment."""
@@ -156,8 +159,8 @@ class ConcurrentRWBuffer:
             if was_full and self._on_space is not None:
                 self._on_space()
             return data
-        if self._available():
-            return self._unspill()
+        if self._segments and self._available():
+            return self._unspill(self._segments)
         return None
 
     def read(self) -> Iterator[bytes]:
@@ -176,9 +179,11 @@ class ConcurrentRWBuffer:
     def _available(self) -> bool:
         if self._chunks:
             return True
-        return bool(self._segments) and any(s.size > s.read_at for s in self._segments)
+        return any(s.size > s.read_at for s in self._segments or ())
 
     def _spill(self, data: bytes) -> None:
+        if self._segments is None:
+            self._segments = []
         if not self._segments or self._segments[-1].size >= SEGMENT_SIZE:
             self._segments.append(in_thread(Segment))
         segment = self._segments[-1]
@@ -189,13 +194,13 @@ class ConcurrentRWBuffer:
         finally:
             segment.writing = False
 
-    def _unspill(self) -> bytes:
-        segment = self._segments[0]
+    def _unspill(self, segments: list[Segment]) -> bytes:
+        segment = segments[0]
         data = in_thread(segment.take)
-        while self._segments and self._segments[0].read_at >= self._segments[0].size:
-            if self._segments[0].writing:
+        while segments and segments[0].read_at >= segments[0].size:
+            if segments[0].writing:
                 break
-            self._segments.pop(0).close()
+            segments.pop(0).close()
         return data
 
     def __iter__(self) -> Iterator[bytes]:

@@ -81,9 +81,10 @@ class Command:
     ) -> None:
         self.connection = connection
         self.channel = channel
-        self.stdout = ConcurrentRWBuffer(buffer_size, buffer_overflow, connection.wake)
-        self.stderr = ConcurrentRWBuffer(buffer_size, buffer_overflow, connection.wake)
         self._may_hold_back = buffer_overflow == "block"
+        on_space = connection.wake if self._may_hold_back else None
+        self.stdout = ConcurrentRWBuffer(buffer_size, buffer_overflow, on_space)
+        self.stderr = ConcurrentRWBuffer(buffer_size, buffer_overflow, on_space)
         self.done = Event()
         #: Why there is no true end, when there is none.
         self.error: BaseException | None = None

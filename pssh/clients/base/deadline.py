@@ -6,7 +6,7 @@ import math
 from heapq import heapify, heappop, heappush
 from time import monotonic
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import gevent
 from gevent import getcurrent
@@ -158,7 +158,7 @@ class _Alarm:
 
 def _alarm_of_this_hub() -> _Alarm:
     state = gevent.get_hub().__dict__
-    alarm = state.get("_pssh_alarm")
+    alarm: _Alarm | None = state.get("_pssh_alarm")
     if alarm is None:
         alarm = state["_pssh_alarm"] = _Alarm()
-    return cast("_Alarm", alarm)
+    return alarm

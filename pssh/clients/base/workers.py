@@ -7,7 +7,7 @@ Python maps fresh memory for its frames, and unmaps it when it ends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import gevent
 from gevent import getcurrent
@@ -26,10 +26,10 @@ def start(job: Callable[..., object], *args: Any) -> None:
     :param args: its arguments.
     """
     hub = gevent.get_hub()
-    workers = hub.__dict__.get("_pssh_workers")
+    workers: _Workers | None = hub.__dict__.get("_pssh_workers")
     if workers is None:
         workers = hub.__dict__["_pssh_workers"] = _Workers(hub)
-    cast("_Workers", workers).start(job, args)
+    workers.start(job, args)
 
 
 class _Workers:
