@@ -99,7 +99,7 @@ class LineDecoder:
         "_encoding",
         "_errors",
         "_extends_ascii",
-                "_split",
+        "_split",
         "_wide",
         "_wide_partial",
         "lines",
