@@ -275,8 +275,10 @@ class HostClient(ConfiguredHost, Closing):
 
         Nothing has been started on it yet, so that is safe to do again.
         """
-        stood = self._connection is not None and self._connection.alive
-        connection = self.connect()
+        stood = True
+        connection = self._connection
+        if connection is None or not connection.alive:
+            stood, connection = False, self.connect()
         try:
             with Deadline(seconds, self.host, self.port, "open a channel"):
                 return connection, open_channel(connection)

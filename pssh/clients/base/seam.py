@@ -12,6 +12,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from pssh.exceptions import ConnectionLostError, SessionError
@@ -53,6 +54,15 @@ class ExitStatus(NamedTuple):
 
 
 NOT_SAID: Final = ExitStatus()
+
+
+@lru_cache
+def exited(status: int) -> ExitStatus:
+    """Return how a command ended that ended by itself.
+
+    :param status: its exit status.
+    """
+    return ExitStatus(status=status)
 
 
 @dataclass(frozen=True, slots=True)

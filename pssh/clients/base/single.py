@@ -126,7 +126,8 @@ class BaseSSHClient(SCPAccess):
         :param request: what :meth:`run_command` was asked for.
         :raises PSSHError: as :meth:`run_command` does.
         """
-        self.complete_settings()
+        if self._given is not None:
+            self.complete_settings()
         if self.config.use_pty:
             # The request may be other hosts' too.
             request = replace(request, use_pty=True)
@@ -190,7 +191,8 @@ class BaseSSHClient(SCPAccess):
                     self._send_environment(connection, channel, env or {})
                 if pty is not None:
                     connection.call(channel.request_pty, *pty)
-                self.request_agent(channel)
+                if self._forwarding is not None:
+                    self.request_agent(channel)
                 if sent is None:
                     connection.call(channel.request_shell)
                 else:

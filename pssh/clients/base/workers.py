@@ -29,31 +29,29 @@ def start(job: Callable[..., object], *args: Any) -> None:
     workers: _Workers | None = hub.__dict__.get("_pssh_workers")
     if workers is None:
         workers = hub.__dict__["_pssh_workers"] = _Workers(hub)
-    workers.start(job, args)
+    if workers.idle:
+        hub.loop.run_callback(workers.idle.pop().switch, job, args)
+    else:
+        gevent.spawn_raw(workers.work, job, args)
 
 
 class _Workers:
     """The workers of a hub. Only of a hub: a greenlet that waits is not collected."""
 
-    __slots__ = ("_hub", "_idle")
+    __slots__ = ("_hub", "idle")
 
     def __init__(self, hub: Any) -> None:
         self._hub = hub
-        self._idle: list[Any] = []
+        self.idle: list[Any] = []
 
-    def start(self, job: Callable[..., object], args: tuple[Any, ...]) -> None:
-        if self._idle:
-            self._hub.loop.run_callback(self._idle.pop().switch, job, args)
-        else:
-            gevent.spawn_raw(self._work, job, args)
-
-    def _work(self, job: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def work(self, job: Callable[..., object], args: tuple[Any, ...]) -> None:
+        """Do this job and those that come after it: what each greenlet runs."""
         me = getcurrent()
         while True:
             job(*args)
             # Until the next job comes it keeps nothing of this one.
             del job, args
-            if len(self._idle) >= _IDLE_MAX:
+            if len(self.idle) >= _IDLE_MAX:
                 return
-            self._idle.append(me)
+            self.idle.append(me)
             job, args = self._hub.switch()

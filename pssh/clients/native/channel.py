@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING
 from ssh2.error_codes import LIBSSH2_ERROR_EAGAIN
 from ssh2.exceptions import InvalidRequestError, SSH2Error
 
-from pssh.clients.base.gone import Gone, gone
+from pssh.clients.base.gone import Gone
 from pssh.clients.base.seam import (
     WOULD_BLOCK,
     Channel,
     ExitStatus,
     WouldBlock,
-    channel_closed,
     unanswered,
 )
 from pssh.clients.native import libssh2
 from pssh.clients.native.errors import error_for_code
-from pssh.exceptions import InvalidAPIUseError, SessionError
+from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
     from ssh2.channel import Channel as RawChannel
@@ -189,8 +188,5 @@ class NativeChannel(Channel):
             raise self._session.error(ex, "close the channel") from ex
 
     def release(self) -> None:
-        self._open = gone(self._closed_error)
+        self._open = self._session.closed_channel
         self._pointer = None
-
-    def _closed_error(self) -> SessionError:
-        return channel_closed(self._session.host, self._session.port)

@@ -14,14 +14,13 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import ssh2.channel
 import ssh2.session
 import ssh2.utils
 
-from pssh.clients.base.seam import NOT_SAID, Destination, ExitStatus
+from pssh.clients.base.seam import NOT_SAID, Destination, ExitStatus, exited
 from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
@@ -200,6 +199,10 @@ def server_version(raw: RawSession) -> str:
     return (banner or b"").decode("utf-8", "replace")
 
 
+#: Whether the exit status of a channel was seen to be where it is known to be.
+_exit_status_seen = False
+
+
 def mark_exit_status_unknown(raw: RawChannel, channel: int | None) -> bool:
     """Make "no exit status" recognizable on a channel that was just opened.
 
@@ -207,15 +210,19 @@ def mark_exit_status_unknown(raw: RawChannel, channel: int | None) -> bool:
     :param channel: its pointer, if that is known.
     :returns: whether that worked; if not, a missing exit status reads as 0.
     """
+    global _exit_status_seen
     if channel is None:
         return False
-    head = _ChannelHead.from_address(channel)
-    if head.exit_status != 0 or not head.is_of_type(b"session"):
+    if not _exit_status_seen and not _ChannelHead.from_address(channel).is_of_type(b"session"):
         return False
-    head.exit_status = _NO_EXIT_STATUS
-    if raw.get_exit_status() == _NO_EXIT_STATUS:
+    exit_status = ctypes.c_int.from_address(channel + _ChannelHead.exit_status.offset)
+    if exit_status.value != 0:
+        return False
+    exit_status.value = _NO_EXIT_STATUS
+    if _exit_status_seen or raw.get_exit_status() == _NO_EXIT_STATUS:
+        _exit_status_seen = True
         return True
-    head.exit_status = 0
+    exit_status.value = 0
     return False
 
 
@@ -228,17 +235,12 @@ def exit_status(raw: RawChannel, channel: int | None, marked: bool) -> ExitStatu
     """
     status = raw.get_exit_status()
     if marked and status != _NO_EXIT_STATUS:
-        return _exited(status)
+        return exited(status)
     # A server sends the one or the other (RFC 4254 section 6.10).
     signal = _exit_signal(channel, session_pointer(raw.session))
     if signal is not None:
         return ExitStatus(signal=signal)
-    return NOT_SAID if marked else _exited(status)
-
-
-@lru_cache
-def _exited(status: int) -> ExitStatus:
-    return ExitStatus(status=status)
+    return NOT_SAID if marked else exited(status)
 
 
 def _exit_signal(channel: int | None, session: int | None) -> str | None:

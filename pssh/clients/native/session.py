@@ -9,7 +9,7 @@ import socket
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssh2 import session as ssh2_session
 from ssh2.error_codes import (
@@ -44,6 +44,7 @@ from pssh.clients.base.seam import (
     Session,
     Signer,
     WouldBlock,
+    channel_closed,
     connection_closed,
 )
 from pssh.clients.native import libssh2
@@ -133,6 +134,7 @@ class NativeSession(Session):
         "_raw",
         "_silence",
         "_sock",
+        "closed_channel",
         "host",
         "port",
     )
@@ -140,6 +142,8 @@ class NativeSession(Session):
     def __init__(self, host: str, port: int, offered: Algorithms) -> None:
         self.host = host
         self.port = port
+        #: Takes the place of the library's channels that have been released.
+        self.closed_channel: Any = gone(lambda: channel_closed(host, port))
         #: libssh2's session; raises when it has been disconnected.
         self._raw = ssh2_session.Session()
         self._sock: socket.socket | None = None

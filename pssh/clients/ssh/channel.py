@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from ssh.error_codes import SSH_AGAIN
 from ssh.exceptions import BaseSSHError
 
-from pssh.clients.base.gone import Gone, gone
+from pssh.clients.base.gone import Gone
 from pssh.clients.base.seam import (
     NOT_SAID,
     WOULD_BLOCK,
     Channel,
     ExitStatus,
     WouldBlock,
-    channel_closed,
+    exited,
     unanswered,
 )
 from pssh.clients.ssh import libssh
@@ -117,7 +117,7 @@ class LibsshChannel(Channel):
 
     def exit_status_arrived(self, status: int) -> None:
         """The command ended by itself."""
-        self._exit = ExitStatus(status=status)
+        self._exit = exited(status)
 
     def exit_signal_arrived(self, name: str) -> None:
         """The command was killed."""
@@ -306,11 +306,8 @@ class LibsshChannel(Channel):
             return
         libssh.forget(self._pointer)
         # libssh says goodbye for a channel that is open still.
-        self._open = gone(self._closed_error)
+        self._open = self._session.closed_channel
         self._session.released(self)
-
-    def _closed_error(self) -> SessionError:
-        return channel_closed(self._session.host, self._session.port)
 
 
 def _take(waiting: deque[bytes], size: int) -> bytes:

@@ -11,6 +11,9 @@ from pssh.exceptions import ConnectionLostError, PSSHError, SSHError
 if TYPE_CHECKING:
     from ssh.session import Session as RawSession
 
+#: The bits of its status of which one is set when a transport cannot be used any more.
+ENDED = SSH_CLOSED | SSH_CLOSED_ERROR
+
 #: libssh's word for a connection that ended without a word.
 _ENDED = "Socket error: disconnected"
 
@@ -18,11 +21,6 @@ _ENDED = "Socket error: disconnected"
 def describe(raw: RawSession) -> str:
     """Say in words what libssh reported last."""
     return (raw.get_error() or "").strip() or "libssh gave no reason"
-
-
-def has_ended(raw: RawSession) -> bool:
-    """Whether the transport cannot be used any more."""
-    return bool(raw.get_status() & (SSH_CLOSED | SSH_CLOSED_ERROR))
 
 
 def lost(raw: RawSession, host: str, port: int) -> ConnectionLostError:
@@ -46,7 +44,7 @@ def translate(
     :param doing: what was being done, as in "could not … on host".
     :param kind: what to make where the connection goes on.
     """
-    if has_ended(raw):
+    if raw.get_status() & ENDED:
         return lost(raw, host, port)
     return kind(
         "Could not %s on host %s:%s: %s", doing, host, port, describe(raw), host=host, port=port

@@ -2,7 +2,7 @@
 
 The C functions are called through :mod:`ctypes`, with pointers read from the binding's
 objects. That is only safe while those objects look as they are known to, which is checked
-for every object: where it does not hold, a session cannot be made, and says why.
+for the first of each kind: where it does not hold, a session cannot be made, and says why.
 
 What a server sends for a channel comes through callbacks (libssh/callbacks.h) at the moment
 when libssh reads it. Asking libssh later would lose it where the connection ends first: a
@@ -79,7 +79,7 @@ def declare(name: str, *argtypes: Any, keep_lock: bool = False) -> Callable[...,
     return function  # type: ignore[no-any-return]
 
 
-_set_channel_callbacks = declare("ssh_set_channel_callbacks", _pointer, _pointer)
+_set_channel_callbacks = declare("ssh_set_channel_callbacks", _pointer, _pointer, keep_lock=True)
 _set_agent_socket = declare("ssh_set_agent_socket", _pointer, _int)
 _set_log_level = declare("ssh_set_log_level", _int)
 _set_log_callback = declare("ssh_set_log_callback", _LOG_CALLBACK)
@@ -130,14 +130,21 @@ def session_pointer(raw: RawSession) -> int:
     raise _unknown_build()
 
 
+#: Whether a channel was seen to look as it is known to. Others are no different then.
+_channel_seen = False
+
+
 def channel_pointer(raw: RawChannel) -> int:
     """Return the ``ssh_channel`` of a channel.
 
     :raises InvalidAPIUseError: where that is not certain.
     """
-    if _LAYOUT_KNOWN and _word(id(raw) + _CHANNEL_SESSION) == id(raw.session):
-        return _word(id(raw) + _CHANNEL_POINTER)
-    raise _unknown_build()
+    global _channel_seen
+    if not _channel_seen:
+        if not _LAYOUT_KNOWN or _word(id(raw) + _CHANNEL_SESSION) != id(raw.session):
+            raise _unknown_build()
+        _channel_seen = True
+    return _word(id(raw) + _CHANNEL_POINTER)
 
 
 #: struct ssh_channel_struct: session, number of the channel on this side
@@ -272,6 +279,7 @@ _callbacks = _ChannelCallbacks(
     exit_status=_EXIT_STATUS_CALLBACK(_on_exit_status),
     exit_signal=_EXIT_SIGNAL_CALLBACK(_on_exit_signal),
 )
+_callbacks_address = ctypes.addressof(_callbacks)
 
 
 def receive(channel: int, receiver: Receiver) -> None:
@@ -281,7 +289,7 @@ def receive(channel: int, receiver: Receiver) -> None:
     :param receiver: is kept until :func:`forget`.
     """
     _receivers[channel] = receiver
-    _set_channel_callbacks(channel, ctypes.addressof(_callbacks))
+    _set_channel_callbacks(channel, _callbacks_address)
 
 
 def forget(channel: int) -> None:

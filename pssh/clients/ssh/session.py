@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from itertools import repeat
+from typing import Any
 
 from ssh import options
 from ssh import session as ssh_session
@@ -41,6 +42,7 @@ from pssh.clients.base.seam import (
     Session,
     Signer,
     WouldBlock,
+    channel_closed,
     connection_closed,
 )
 from pssh.clients.ssh import agent_channels, errors, keys, libssh
@@ -158,6 +160,7 @@ class LibsshSession(Session):
         "_sock",
         "_unsent",
         "_user",
+        "closed_channel",
         "host",
         "port",
     )
@@ -167,6 +170,8 @@ class LibsshSession(Session):
     def __init__(self, host: str, port: int, offered: Algorithms) -> None:
         self.host = host
         self.port = port
+        #: Takes the place of the library's channels that have been released.
+        self.closed_channel: Any = gone(lambda: channel_closed(host, port))
         self._offered = offered
         self._opened: ssh_session.Session | None = None
         #: The same; raises when there is none.
@@ -204,7 +209,7 @@ class LibsshSession(Session):
 
         :raises ConnectionLostError: then.
         """
-        if errors.has_ended(self._raw):
+        if self._raw.get_status() & errors.ENDED:
             self.lost_descriptor()
             raise errors.lost(self._raw, self.host, self.port)
 
@@ -562,7 +567,6 @@ class LibsshSession(Session):
         self._channels.discard(channel)
         if self._opened is not None:
             self.flush()
-            self.lost_descriptor()
 
     # The end
 
