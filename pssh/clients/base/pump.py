@@ -106,21 +106,26 @@ class Pump:
         return self.channel.has_arrived() or self.channel.at_eof()
 
     def from_channel(self) -> bool:
-        """Read once from the channel for the socket; whether there is more at once."""
-        data = self._connection.attempt(self.channel.read, STDOUT, self._read_size)
-        if data is WOULD_BLOCK:
-            return False
-        if data:
+        """Carry up to a block from the channel to the socket; whether there is more at once."""
+        taken = 0
+        while taken < BLOCK:
+            data = self._connection.attempt(self.channel.read, STDOUT, self._read_size)
+            if data is WOULD_BLOCK:
+                return False
+            if not data:
+                if self.channel.at_eof():
+                    self._channel_ended = True
+                    self._send()
+                return False
+            taken += len(data)
             if len(data) == self._read_size:
                 self._read_size = _READ
             if self.stopped:
-                return True
+                continue
             self._incoming = memoryview(data)
-            return self._send() and self.has_news
-        if self.channel.at_eof():
-            self._channel_ended = True
-            self._send()
-        return False
+            if not self._send() or not self.has_news:
+                return False
+        return True
 
     def to_socket(self) -> bool:
         """Put into the socket what waits for it; whether it took all."""

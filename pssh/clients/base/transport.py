@@ -14,6 +14,10 @@ from gevent.monkey import get_original
 
 from pssh.clients.base import arrivals
 
+#: What a pair of sockets may hold each way, in bytes, as far as the system allows. Whoever is at
+#: one end is woken for the other end's sake as seldom as it is large.
+_BUFFER = 512 * 1024
+
 # The real one, also when the program has made the standard library cooperative.
 _socket: type[socket.socket] = get_original("socket", "socket")
 
@@ -91,6 +95,7 @@ def carried_pair() -> tuple[CarriedSocket, socket.socket]:
     sock, other_end = CarriedSocket(fileno=ours.detach()), plain(theirs)
     for end in (sock, other_end):
         end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
     return sock, other_end
 
 
