@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
@@ -46,10 +47,19 @@ class LineReader:
     :param decoder: splits them.
     :param host: the host, for messages.
     :param port: its port.
-    :param keep: kept alive as long as the lines can be read.
+    :param interrupted: called when Ctrl-C comes while somebody waits for lines. What it belongs to
+        is kept alive as long as the lines can be read.
     """
 
-    __slots__ = ("_buffer", "_decoder", "_finished", "_host", "_keep", "_port", "read_timeout")
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_finished",
+        "_host",
+        "_interrupted",
+        "_port",
+        "read_timeout",
+    )
 
     def __init__(
         self,
@@ -57,13 +67,13 @@ class LineReader:
         decoder: LineDecoder,
         host: str,
         port: int | None,
-        keep: object = None,
+        interrupted: Callable[[], object] | None = None,
     ) -> None:
         self._buffer = buffer
         self._decoder = decoder
         self._host = host
         self._port = port
-        self._keep = keep
+        self._interrupted = interrupted
         self._finished = False
         self.read_timeout: float | None = None
 
@@ -74,12 +84,17 @@ class LineReader:
 
     def __iter__(self) -> Iterator[Line]:
         # A generator is the fastest that Python offers for each single line.
-        while True:
-            yield from self._decoder.lines
-            if self._finished:
-                self._raise_cut_off()
-                return
-            self._next_chunk()
+        try:
+            while True:
+                yield from self._decoder.lines
+                if self._finished:
+                    self._raise_cut_off()
+                    return
+                self._next_chunk()
+        except KeyboardInterrupt:
+            if self._interrupted is not None:
+                self._interrupted()
+            raise
 
     def __next__(self) -> Line:
         for line in self:
@@ -252,7 +267,9 @@ class HostOutput:
         assert self._command is not None
         decoder = LineDecoder(self._encoding, self._encoding_errors)
         port = self._command.connection.port
-        reader = LineReader(buffer, decoder, self.host, port, keep=self.client)
+        # Not a method of ours: a reader may be kept longer than this, and is not to keep it.
+        interrupted = partial(self.client.interrupted, self._command) if self.client else None
+        reader = LineReader(buffer, decoder, self.host, port, interrupted)
         reader.read_timeout = self._read_timeout
         return reader
 
@@ -341,16 +358,21 @@ class HostOutput:
         self._started().send_signal(name)
 
     def terminate(self, timeout: float = 5) -> None:
-        """End the command: send TERM, and close its channel when it does not end.
+        """End the command: send TERM (a shell: HUP), and close its channel when it does not end.
 
         :param timeout: seconds to wait in between.
         :raises SessionError: when the command was not started.
         :raises ConnectionLostError: when the connection has ended.
         """
         command = self._started()
-        command.send_signal("TERM")
-        if not command.done.wait(timeout):
-            command.close()
+        try:
+            command.send_signal(command.first_signal)
+            command.done.wait(timeout)
+        except KeyboardInterrupt:
+            if self.client is not None:
+                self.client.interrupted(command)
+            raise
+        command.close()
 
     def resize(self, columns: int, rows: int) -> None:
         """Tell the command's pseudo terminal its new size (RFC 4254 section 6.7).

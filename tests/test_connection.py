@@ -76,3 +76,24 @@ def test_who_waits_learns_of_a_byte_that_had_come_long_before_it_was_taken(
     # Nothing more comes.
     assert finding.get(timeout=TIME_LIMIT) == b"b"
     connection.close()
+
+
+def test_who_waits_is_woken_also_when_ctrl_c_comes_in_between(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    session: Any = ByteSession(ours)
+    connection = Connection(session, ours, "host", 22)
+
+    def interrupted() -> None:
+        connection.wait()
+        raise KeyboardInterrupt
+
+    gevent.spawn_raw(interrupted)
+    other = gevent.spawn(connection.wait)
+    gevent.sleep(0)
+    theirs.sendall(b"a")
+    with pytest.raises(KeyboardInterrupt):
+        gevent.sleep(TIME_LIMIT)
+    other.get(timeout=TIME_LIMIT)
+    connection.close()

@@ -12,6 +12,7 @@ import pytest
 from pssh.clients.base import parallel_stdin
 from pssh.clients.base.parallel_stdin import SharedStdin, SharedStdinReader, for_each_host
 from pssh.clients.base.stdin_source import StdinSource
+from pssh.exceptions import StoppedError
 
 MEMORY = 1000
 
@@ -88,6 +89,20 @@ def test_nothing_is_kept_for_nobody() -> None:
         next(reading)
     assert not made._files
     assert made._size <= 200
+
+
+def test_ctrl_c_in_the_source_is_no_end() -> None:
+    def given() -> Iterator[bytes]:
+        yield b"before"
+        raise KeyboardInterrupt
+
+    _, (first, second) = shared(given(), 2)
+    # gevent would hand more than one of them to the program.
+    for reader, error in ((first, KeyboardInterrupt), (second, StoppedError)):
+        got: list[bytes] = []
+        with pytest.raises(error):
+            got.extend(reader)
+        assert got == [b"before"]
 
 
 def test_an_error_of_the_source_comes_after_what_came_before() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -60,14 +61,21 @@ def run_interrupted(run_program: RunProgram, remote_folder: Path) -> RunInterrup
 
     def run(source: str) -> None:
         run_program(f"folder = {str(remote_folder)!r}\n{PROLOGUE}\n{textwrap.dedent(source)}")
-        for path in remote_folder.glob("*.pid*"):
-            wait_for_end(Path("/proc") / path.read_text().strip())
+        eventually(lambda: not running(remote_folder), "the end of all that was begun")
 
     return run
 
 
-def wait_for_end(process: Path) -> None:
-    eventually(lambda: not process.exists(), f"the end of {process}")
+def running(folder: Path) -> list[str]:
+    """What runs on behalf of a test: it names the test's folder, or left its id there."""
+    found = [path.read_text().strip() for path in folder.glob("*.pid*")]
+    found = [pid for pid in found if pid and (Path("/proc") / pid).exists()]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes()
+            if str(folder).encode() in words:
+                found.append(words.decode(errors="replace"))
+    return found
 
 
 @pytest.mark.parametrize("rollout", ["None", "Rollout(fanout=2)"])
@@ -128,6 +136,282 @@ def test_a_program_that_reads(run_interrupted: RunInterrupted) -> None:
         interrupt_when(begun(2))
         interrupted(read)
         assert states(used) == ["failed"] * 2
+    """)
+
+
+def test_one_host(run_interrupted: RunInterrupted) -> None:
+    """Whatever is being waited for, it is what is ended, and what else there is goes on."""
+    run_interrupted("""
+        import pssh.clients.base.ending
+        client = library.SSHClient(host, **settings)
+        other = client.run_command("cat")
+        got = []
+        # Nothing else that it has ends this one but a signal. It outlives its connection as well.
+        ignores = "echo one; trap '' TERM; " + RUNS
+
+        def terminate(out):
+            while not begun(6)():
+                gevent.sleep(0.01)
+            pssh.clients.base.ending.GRACE = 0.3
+            interrupt_when(lambda: True)
+            out.terminate(600)
+
+        calls = [
+            ("echo one; " + RUNS, client.wait_finished),
+            ("echo one; " + RUNS, lambda out: got.extend(out.stdout)),
+            ("echo one; " + RUNS, lambda out: next(out.stderr)),
+            ("echo one; " + RUNS, lambda out: out.stdin.write(bytes(32_000_000))),
+            ("echo one; " + RUNS, lambda out: list(client.read_stderr(out.buffers.stderr[1]))),
+            (ignores, terminate),
+        ]
+        for number, (command, call) in enumerate(calls, 1):
+            out = client.run_command(command, shell="exec sh -c")
+            if call is not terminate:
+                interrupt_when(begun(number))
+            interrupted(lambda: call(out))
+            assert out.finished
+            assert out.exit_signal == ("KILL" if command is ignores else "TERM"), (number, out)
+            assert isinstance(out.exception, StoppedError)
+            assert host in str(out.exception)
+            pssh.clients.base.ending.GRACE = 2.0
+            # What it had printed can still be read, and does not end as if it were complete.
+            if number != 2:
+                assert next(out.stdout) == "one"
+            try:
+                next(out.stdout)
+            except StoppedError:
+                pass
+            else:
+                raise AssertionError("it was cut off")
+        # And everything that runs on a client, when its block is left.
+        with library.SSHClient(host, **settings) as second:
+            def wait():
+                with second:
+                    outs.append(second.run_command(RUNS))
+                    outs.append(second.open_shell().output)
+                    outs.append(second.open_shell(use_pty=True).output)
+                    outs[-2].stdin.write(RUNS + "\\n")
+                    outs[-1].stdin.write(RUNS + "\\n")
+                    gevent.sleep(600)
+            outs = []
+            interrupt_when(begun(len(calls) + 3))
+            interrupted(wait)
+            assert not second.connected
+            assert [out.exit_signal for out in outs] == ["TERM", "HUP", "HUP"], outs
+        assert not other.finished
+        other.stdin.write("goes on\\n")
+        assert next(other.stdout) == "goes on"
+    """)
+
+
+def test_starting(run_interrupted: RunInterrupted) -> None:
+    """Before the server has said whether it has started something, it may have."""
+    run_interrupted("""
+        from pssh.clients.base.connection import Connection
+        attempt, armed = Connection.attempt, []
+
+        def attempt_and_hit(self, operation, *args):
+            result = attempt(self, operation, *args)
+            # That is what starts something. Whether there is an answer already is chance.
+            if operation.__name__ in ("request_exec", "request_shell") and armed:
+                armed.pop()()
+            return result
+
+        def hit():
+            signal.raise_signal(signal.SIGINT)
+
+        def hit_whoever_waits():
+            gevent.get_hub().loop.run_callback(hit)
+
+        Connection.attempt = attempt_and_hit
+        one = library.SSHClient(host, **settings)
+        many = library.ParallelSSHClient([host] * 2, **settings)
+        many.run_command("true")
+        calls = [
+            (one, lambda: one.run_command(RUNS), [hit]),
+            (one, one.open_shell, [hit]),
+            (many, lambda: many.run_command(RUNS), [hit_whoever_waits, lambda: None]),
+            (many, lambda: many.run_command(RUNS), [lambda: None, hit]),
+            (many, many.open_shell, [hit_whoever_waits, lambda: None]),
+            (many, lambda: many.run_command(RUNS, rollout=Rollout()), [hit_whoever_waits]),
+        ]
+        for number, (client, call, hits) in enumerate(calls):
+            armed[:] = hits
+            interrupted(call)
+            clients = [one] if client is one else many._clients
+            assert not any(each.connection.commands for each in clients), number
+            if client is many:
+                assert states(many) == ["failed"] * 2, (number, states(many))
+                many.run_command("true")
+                many.join()
+                assert states(many) == ["ok"] * 2
+            else:
+                # The server has come past what it was asked for before.
+                one.wait_finished(one.run_command("true"))
+    """)
+
+
+def test_shells(run_interrupted: RunInterrupted) -> None:
+    with Silent() as silent:
+        run_interrupted(f"""
+            client = library.SSHClient(host, **settings)
+            count = 0
+
+            def opened(**options):
+                global count
+                shell = client.open_shell(**options)
+                shell.run(RUNS)
+                count += 1
+                interrupt_when(begun(count))
+                return shell
+
+            def leave(shell):
+                with shell:
+                    gevent.sleep(600)
+
+            for call, options in [
+                (lambda shell: shell.close(), {{}}),
+                (lambda shell: shell.close(), {{"use_pty": True}}),
+                (lambda shell: shell.run("#" * 32_000_000), {{}}),
+                (lambda shell: list(shell.stdout), {{}}),
+                (leave, {{}}),
+            ]:
+                shell = opened(**options)
+                interrupted(lambda: call(shell))
+                assert shell.finished and shell.closed
+                assert shell.exit_signal == "HUP", shell
+                assert isinstance(shell.exception, StoppedError)
+
+            configs = [HostConfig(), HostConfig(port={silent.port}), HostConfig()]
+            many = library.ParallelSSHClient(
+                [host] * 3, host_config=configs, pool_size=1, **settings
+            )
+            interrupt_when(lambda: many._clients[1])
+            interrupted(many.open_shell)
+            assert states(many) == ["failed", "unreachable", "not tried"]
+            assert many.last_result.stopped == "this program was interrupted"
+
+            many = library.ParallelSSHClient([host] * 2, **settings)
+            for call in [
+                many.join_shells,
+                lambda shells: many.run_shell_commands(shells, "#" * 32_000_000),
+                lambda shells: list(shells[0].stdout),
+            ]:
+                shells = many.open_shell()
+                assert len(many.last_result.pending) == 2
+                many.run_shell_commands(shells, "echo one; " + RUNS)
+                count += 2
+                interrupt_when(begun(count))
+                interrupted(lambda: call(shells))
+                assert states(many) == ["failed"] * 2
+                for shell in shells:
+                    assert shell.closed and isinstance(shell.exception, StoppedError), shell
+            assert next(shells[1].stdout) == "one"
+            shells = many.open_shell()
+            many.run_shell_commands(shells, "echo again")
+            many.join_shells(shells)
+            assert states(many) == ["ok"] * 2
+        """)
+
+
+def test_connecting(run_interrupted: RunInterrupted) -> None:
+    """Nothing is left of the attempt: neither the connection nor what leads there."""
+    with Silent() as silent:
+        run_interrupted(f"""
+            library.SSHClient(host, **settings).close()
+            proxy = {{"proxy_host": host, "proxy_port": settings["port"]}}
+            command = {{"proxy_command": f"sh -c '{{RUNS}}'"}}
+            settings["port"] = {silent.port}
+            open_files = lambda: len(os.listdir("/proc/self/fd"))
+            before = open_files()
+            for more in ({{}}, proxy, command):
+                has_begun = begun(1 if more is command else 0)
+                interrupt_when(lambda: open_files() > before and has_begun())
+                interrupted(lambda: library.SSHClient(host, **settings, **more))
+                while open_files() > before:
+                    gevent.sleep(0.01)
+        """)
+
+
+def test_files(run_interrupted: RunInterrupted) -> None:
+    """What a copy has written is removed, and the client goes on being of use."""
+    run_interrupted("""
+        client = library.SSHClient(host, **settings)
+        big, target = folder + "/big", folder + "/target"
+        with open(big, "wb") as file:
+            file.write(bytes(1000000))
+
+        for copy in (client.copy_file, client.copy_remote_file, client.scp_send, client.scp_recv):
+            there = client.copy_file, client.scp_send
+            size = os.path.getsize if copy in there else lambda path: 1
+            interrupt_when(lambda: os.path.exists(target) and size(target))
+            interrupted(lambda: copy(big, target, limit_rate=20000))
+            assert not os.path.exists(target), copy
+
+        # The greenlet that reads what the server says has its turn in between.
+        from pssh.sftp.exchange import Exchange
+        receive, armed = Exchange.receive, []
+
+        def receive_and_hit(self, data):
+            if armed and os.path.exists(target) and os.path.getsize(target):
+                armed.clear()
+                signal.raise_signal(signal.SIGINT)
+            return receive(self, data)
+
+        Exchange.receive = receive_and_hit
+        many = library.ParallelSSHClient([host], **settings)
+        for call in (
+            lambda: client.copy_file(big, target, limit_rate=20000),
+            lambda: gevent.joinall(many.copy_file(big, target, limit_rate=20000)),
+        ):
+            armed.append(call)
+            interrupted(call)
+            assert not os.path.exists(target)
+        assert states(many) == ["failed"]
+        assert isinstance(many.last_result[0].exception, StoppedError)
+
+        os.truncate(big, 1000000000)
+        with client.open_sftp() as sftp, sftp.open(big) as file:
+            interrupt_when(lambda: True)
+            interrupted(lambda: file.read())
+        os.truncate(big, 1000)
+        client.copy_file(big, target)
+        assert os.path.getsize(target) == 1000
+        assert list(client.run_command("echo again").stdout) == ["again"]
+    """)
+
+
+def test_functions_of_the_program(run_interrupted: RunInterrupted) -> None:
+    """The signal may come while a function has its turn that was given to us."""
+    run_interrupted("""
+        def hit(*args):
+            if armed:
+                armed.clear()
+                signal.raise_signal(signal.SIGINT)
+
+        def input():
+            yield "first"
+            hit()
+
+        one = library.SSHClient(host, **settings)
+        many = library.ParallelSSHClient([host] * 2, **settings)
+        # Whoever gets no more input must not take that for all of it.
+        for options in ({"on_line": hit}, {"stdin": input()}):
+            armed = [True]
+            command = "echo one; cat; echo all; " + RUNS
+            interrupted(lambda: one.wait_finished(one.run_command(command, **options)))
+            assert not one.connection.commands
+        for options in ({"on_line": hit}, {"stdin": input()}):
+            def run():
+                many.run_command(command, **options)
+                many.join()
+            armed = [True]
+            interrupted(run)
+            assert states(many) == ["failed"] * 2
+            for output in many.get_last_output():
+                assert output.stdout is None or "all" not in output.stdout.take_lines(), options
+                assert isinstance(output.exception, StoppedError), output
+        assert not glob.glob(folder + "/*.pid")
     """)
 
 

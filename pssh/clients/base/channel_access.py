@@ -53,9 +53,20 @@ class ChannelAccess(HostClient):
         :param timeout: seconds without data after which it raises.
         :raises Timeout: after that.
         """
-        reader = LineReader(stdout_buffer, LineDecoder(None), self.host, self.port, self)
+        reader = LineReader(
+            stdout_buffer,
+            LineDecoder(None),
+            self.host,
+            self.port,
+            lambda: self._interrupted_reading(stdout_buffer),
+        )
         reader.read_timeout = timeout
         return iter(reader)
+
+    def _interrupted_reading(self, buffer: ConcurrentRWBuffer) -> None:
+        for command in list(self._connection.commands if self._connection is not None else ()):
+            if buffer is command.stdout or buffer is command.stderr:
+                self.interrupted(command)
 
     def read_stderr(
         self, stderr_buffer: ConcurrentRWBuffer, timeout: float | None = None

@@ -46,6 +46,7 @@ class Command:
     :param buffer_overflow: what happens beyond that (:class:`ConcurrentRWBuffer`).
     :param sudo: answers sudo's question for a password.
     :param has_pty: whether it runs on a pseudo terminal.
+    :param first_signal: the signal that is to end it, before KILL has to.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Command:
         "connection",
         "done",
         "error",
+        "first_signal",
         "follower",
         "has_pty",
         "stderr",
@@ -78,6 +80,7 @@ class Command:
         buffer_overflow: str,
         sudo: SudoDialogue | None = None,
         has_pty: bool = False,
+        first_signal: str = "TERM",
     ) -> None:
         self.connection = connection
         self.channel = channel
@@ -90,6 +93,7 @@ class Command:
         self.error: BaseException | None = None
         self.closed_here = False
         self.has_pty = has_pty
+        self.first_signal = first_signal
         #: Who takes the lines as they come, if somebody does.
         self.follower: LineFollower | None = None
         self._reader: Any = None
@@ -124,6 +128,7 @@ class Command:
         """Read until the command has ended. Once, in a greenlet of whoever started it."""
         error: BaseException | None = None
         self._reader = gevent.getcurrent()
+        self.connection.commands[self] = None
         try:
             self._read_whatever_happens()
             refused = self._sudo is not None and self._rest_of_sudo(self._sudo)
@@ -159,6 +164,7 @@ class Command:
     def _finish(self, error: BaseException | None) -> None:
         self._reader = None
         self.error = error
+        self.connection.commands.pop(self, None)
         self.connection.release(self.channel)
         self.stdout.close(error)
         self.stderr.close(error)

@@ -37,6 +37,7 @@ from pssh.clients.base.transport import TransportSocket
 from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, PSSHError
 
 if TYPE_CHECKING:
+    from pssh.clients.base.command import Command
     from pssh.clients.base.keepalive import KeepAlive
     from pssh.clients.base.pumps import Pumps
 
@@ -72,6 +73,7 @@ class Connection:
         "_waiters",
         "_watcher",
         "_watching",
+        "commands",
         "ended",
         "ending",
         "host",
@@ -100,6 +102,8 @@ class Connection:
         #: Whose packet is partly sent. No other packet can be sent before the rest of it.
         self._sender: Any = None
         self._opening = BoundedSemaphore(1)
+        #: Commands and shells that run.
+        self.commands: dict[Command, None] = {}
         #: Greenlets that bring channels to their end, after whoever used them has left.
         self.ending: weakref.WeakSet[gevent.Greenlet] = weakref.WeakSet()
         #: Whether a channel has ended that a server may count still.
@@ -297,8 +301,15 @@ class Connection:
     def _resume(self) -> None:
         """Runs in the loop: switch to everyone who waited until now."""
         waiters, self._waiters = self._waiters, {}
-        for waiter in waiters:
-            waiter.switch()
+        turns = iter(waiters)
+        try:
+            for waiter in turns:
+                waiter.switch()
+        except BaseException:
+            # Ctrl-C may come here as well as anywhere: those who have had no turn get another.
+            self._waiters.update(dict.fromkeys(turns))
+            self.wake()
+            raise
         if not self._waiters:
             self._unwatch()
 

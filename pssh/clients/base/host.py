@@ -18,10 +18,12 @@ from pssh import config as configuration
 from pssh import proxy_route
 from pssh.clients.base.agent_forwarding import AgentForwarding
 from pssh.clients.base.closing import Closing
+from pssh.clients.base.command import Command
 from pssh.clients.base.configured_host import ConfiguredHost
 from pssh.clients.base.connect import connect
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.ending import end_all, end_commands
 from pssh.clients.base.proxy_command import ProxyCommand
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.seam import Algorithms, Channel, Destination, Session
@@ -104,6 +106,8 @@ class HostClient(ConfiguredHost, Closing):
         #: Those of ``set_env`` that the server does not take (sshd_config: AcceptEnv).
         self._refused_variables: set[str] = set()
         self._connecting = BoundedSemaphore(1)
+        #: Finds what is to be told of Ctrl-C, where this host is one of several.
+        self.interrupts: Callable[[], Callable[[], None] | None] = _nobody
         self._resources.check_files(config)
 
     # What a library has to say
@@ -119,6 +123,11 @@ class HostClient(ConfiguredHost, Closing):
     def session(self) -> Session | None:
         """The library's session, behind the seam; ``None`` while there is no connection."""
         return self._connection.session if self._connection is not None else None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection, which may have ended; ``None`` while there is none."""
+        return self._connection
 
     @property
     def connected(self) -> bool:
@@ -238,6 +247,23 @@ class HostClient(ConfiguredHost, Closing):
             gevent.get_hub().loop.run_callback(self._end_connecting, self._connector)
         self._drop_connection()
 
+    def interrupted(self, command: Command) -> None:
+        """End what runs, after Ctrl-C in a call that was about a command.
+
+        Of a host that is one of several that is what runs on all of them.
+
+        :param command: the command.
+        :raises KeyboardInterrupt: when there is another one meanwhile: connections are closed.
+        """
+        interrupt = self.interrupts()
+        if interrupt is not None:
+            interrupt()
+        end_commands([command])
+
+    def _interrupt(self) -> None:
+        if self._connection is not None:
+            end_all([self._connection])
+
     def disconnect(self) -> None:
         """Close the connection.
 
@@ -291,6 +317,10 @@ class HostClient(ConfiguredHost, Closing):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.user}@{self.host}:{self.port}>"
+
+
+def _nobody() -> None:
+    return None
 
 
 class _Closed(BaseException):

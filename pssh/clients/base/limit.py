@@ -30,7 +30,7 @@ def _limit(command: Command, seconds: float, kill_after: float) -> None:
 
 
 def end(command: Command, kill_after: float, error_of: Callable[[str], Exception]) -> None:
-    """End a command: with TERM, then KILL, then by closing its channel.
+    """End a command: with TERM (a shell: HUP), then KILL, then by closing its channel.
 
     Servers need not support signals, and without a terminal a command may survive the end of
     its channel.
@@ -40,7 +40,7 @@ def end(command: Command, kill_after: float, error_of: Callable[[str], Exception
     :param error_of: makes the error for whoever reads its output; from a sentence on what was
         done.
     """
-    for name in ("TERM", "KILL"):
+    for name in (command.first_signal, "KILL"):
         command.cut_short(error_of(f"It was sent signal {name}"))
         # A server that takes nothing must not keep us from what comes next.
         with contextlib.suppress(PSSHError), gevent.Timeout(kill_after, False):
@@ -48,8 +48,8 @@ def end(command: Command, kill_after: float, error_of: Callable[[str], Exception
         if command.done.wait(kill_after):
             return
     left = (
-        "Signals TERM and KILL did not end all of it, and its channel was closed: "
-        "it, or what it has started, may still run"
+        f"Signals {command.first_signal} and KILL did not end all of it, and its channel was "
+        "closed: it, or what it has started, may still run"
     )
     command.cut_short(error_of(left))
     with gevent.Timeout(kill_after, False):

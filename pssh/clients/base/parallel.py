@@ -9,7 +9,6 @@ from typing import Any
 
 from pssh.clients.base import waiting
 from pssh.clients.base.command_request import CommandRequest
-from pssh.clients.base.parallel_commands import ParallelCommands
 from pssh.clients.base.parallel_run import check_rules
 from pssh.clients.base.parallel_shells import ParallelShellAccess
 from pssh.clients.base.parallel_stdin import for_each_host
@@ -23,7 +22,7 @@ from pssh.output import HostOutput, Line
 Outputs = HostOutput | Sequence[HostOutput] | None
 
 
-class BaseParallelSSHClient(ParallelShellAccess, ParallelCommands):
+class BaseParallelSSHClient(ParallelShellAccess):
     """Runs commands on many hosts at the same time.
 
     Connections are opened when they are first needed and stay open for what comes next.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import gevent
+from gevent import getcurrent
 
 from pssh.clients.base import workers
 from pssh.clients.base.command import Command, pass_on
@@ -15,7 +18,7 @@ from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried, result
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import CommandStart
 from pssh.clients.base.waiting import raise_error_of_on_line
-from pssh.exceptions import InvalidAPIUseError, NotTriedError
+from pssh.exceptions import InvalidAPIUseError, NotTriedError, StoppedError
 from pssh.fleet import FleetResult, HostResult, HostState, Observer, Rollout
 from pssh.output import HostOutput
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from pssh.settings import ParallelSettings
 
 _Item = TypeVar("_Item")
+
+#: Starts on a host, whose position is told too, what whoever called then has read.
+StartOn = Callable[[BaseSSHClient, int], tuple[HostOutput, Command]]
 
 
 class ParallelCommands(ParallelFileAccess):
@@ -51,44 +57,65 @@ class ParallelCommands(ParallelFileAccess):
         """Start all commands, and return while they run."""
         cmds: list[CommandStart] = []
         self.cmds, self._output = cmds, None
-        watch = self._watch(observer) if observer is not None else None
-        if watch is None:
-            self._unwatched = _Unwatched(list(self._hosts), self._aliases(), cmds)
-            self._result = None
-        try:
-            for index, request in enumerate(requests):
-                self._slots.acquire()
-                cmds.append(CommandStart())
-                workers.start(self._run_on_host, cmds[-1], index, request, watch)
-            _wait_for_starts(cmds)
-        except KeyboardInterrupt:
-            self._interrupt_starts(cmds, watch)
-            raise
+        self._start_at_once(
+            cmds, lambda client, index: client.start_command(requests[index]), observer
+        )
         return cmds
 
+    def _start_at_once(
+        self, starts: list[CommandStart], start_on: StartOn, observer: Observer | None = None
+    ) -> None:
+        """Start commands or shells on all hosts, and return while they run.
+
+        :param starts: gets the start of each, in the order of the hosts.
+        :param start_on: starts one.
+        """
+        watch = self._watch(observer) if observer is not None else None
+        if watch is None:
+            self._unwatched = _Unwatched(list(self._hosts), self._aliases(), starts)
+            self._result = None
+        try:
+            for index in range(len(self._hosts)):
+                self._slots.acquire()
+                starts.append(CommandStart())
+                workers.start(self._run_on_host, starts[-1], index, start_on, watch)
+            _wait_for_starts(starts)
+        except KeyboardInterrupt:
+            self._interrupt_starts(starts, watch)
+            raise
+
     def _run_on_host(
-        self, start: CommandStart, index: int, request: CommandRequest, watch: Watch | None
+        self, start: CommandStart, index: int, start_on: StartOn, watch: Watch | None
     ) -> None:
         host = watch.result[index] if watch is not None else None
         try:
             if start.ready():
                 return
+            start.starter = getcurrent()
             if watch is not None and host is not None:
                 watch.change(host, HostState.CONNECTING)
-            output, running = self._client_of(index).start_command(request)
+            output, running = start_on(self._client_of(index), index)
+        except KeyboardInterrupt as ex:
+            # Out of a bare greenlet it would get in the way of whatever switched to this one.
+            pass_on(ex)
+            # Whoever it is meant for, and waits for this start, gets to know before it has failed.
+            gevent.sleep(0)
+            self._fail_to_start(start, index, self._interrupted(index), watch)
+            return
         except BaseException as ex:
             # Whatever it is, somebody waits for the start.
             self._fail_to_start(start, index, ex, watch)
-            if isinstance(ex, KeyboardInterrupt):
-                # Out of a bare greenlet it would get in the way of whatever switched to this one.
-                pass_on(ex)
-            elif not isinstance(ex, Exception):
+            if not isinstance(ex, Exception):
                 raise
             return
         finally:
+            start.starter = None
             self._slots.release()
-        if not start.ready():
-            start.set(output)
+        if start.ready():
+            # It has been given up meanwhile, and whoever did that ends it.
+            running.run()
+            return
+        start.set(output)
         if watch is None or host is None:
             running.run()
             return
@@ -122,11 +149,17 @@ class ParallelCommands(ParallelFileAccess):
         for index, cmd in enumerate(cmds):
             client = self._clients[index]
             if not cmd.ready():
-                port = client.port if client is not None else None
-                self._fail_to_start(cmd, index, interrupted(self._hosts[index], port), watch)
-                if client is not None:
+                self._fail_to_start(cmd, index, self._interrupted(index), watch)
+                if client is not None and not client.connected:
                     client.close()
-        end_commands(self._outputs(cmds))
+                gevent.get_hub().loop.run_callback(_give_up, cmd)
+        # They do so now, and what some of them may have started is left to be ended.
+        gevent.sleep(0)
+        self._interrupt()
+
+    def _interrupted(self, index: int) -> StoppedError:
+        client = self._clients[index]
+        return interrupted(self._hosts[index], client.port if client is not None else None)
 
     def _run_by_rules(
         self, requests: Sequence[CommandRequest], rules: Rollout, observer: Observer | None
@@ -150,7 +183,12 @@ class ParallelCommands(ParallelFileAccess):
             self._check_buffers()
         watch = self._watch(observer)
         self.cmds, self._output = cmds, None
-        self._new_run(work, rules, watch, on_end).run()
+        try:
+            self._new_run(work, rules, watch, on_end).run()
+        except KeyboardInterrupt:
+            # What was about to be started is left.
+            self._interrupt()
+            raise
         for host in watch.result:
             if host.output is not None:
                 raise_error_of_on_line(host.output)
@@ -168,11 +206,11 @@ class ParallelCommands(ParallelFileAccess):
 
     @property
     def last_result(self) -> FleetResult | None:
-        """What has become of each host in the last call of ``run_command``, ``connect_auth`` or
-        one of the functions that copy; ``None`` before the first.
+        """What has become of each host in the last call of ``run_command``, ``open_shell``,
+        ``connect_auth`` or one of the functions that copy; ``None`` before the first.
 
-        Without rules or an observer, how far commands have come is what it was when this was
-        asked for.
+        Without rules or an observer, how far commands and shells have come is what it was when
+        this was asked for.
         """
         unwatched = self._unwatched
         if unwatched is not None and self._result is unwatched.result:
@@ -180,11 +218,6 @@ class ParallelCommands(ParallelFileAccess):
                 self._result = unwatched.make_result()
             unwatched.update()
         return self._result
-
-    def _interrupt(self) -> None:
-        super()._interrupt()
-        if self._output is not None:
-            end_commands(self._output)
 
     def _outputs_of(self, cmds: Sequence[CommandStart]) -> list[HostOutput]:
         """Return an output for each host; one with the error where nothing was started."""
@@ -231,7 +264,7 @@ class ParallelCommands(ParallelFileAccess):
         try:
             yield
         except KeyboardInterrupt:
-            end_commands(outputs)
+            end_commands(out.command for out in outputs if out.command is not None)
             raise
 
     def _iterate(self, outputs: Sequence[HostOutput], items: Iterator[_Item]) -> Iterator[_Item]:
@@ -275,6 +308,12 @@ def _wait_for_starts(cmds: Sequence[CommandStart]) -> None:
     # to look at those costs nothing, whereas gevent.joinall has each of them report.
     for cmd in cmds:
         cmd.wait()
+
+
+def _give_up(start: CommandStart) -> None:
+    """Runs in the loop: have a greenlet give up a start."""
+    if start.starter is not None:
+        start.starter.throw(gevent.GreenletExit)
 
 
 def _run_to_the_end(command: Command) -> None:

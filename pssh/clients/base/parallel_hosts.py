@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ from gevent.lock import BoundedSemaphore
 
 from pssh import config as configuration
 from pssh.clients.base.closing import Closing
+from pssh.clients.base.ending import end_all
 from pssh.clients.base.host import signature
 from pssh.clients.base.parallel_run import (
     FleetRun,
@@ -67,6 +69,7 @@ class HostGroup(Closing):
         #: What goes on in the background, or by rules.
         self._runs: set[FleetRun] = set()
         self._result: FleetResult | None = None
+        self._interrupts = weakref.WeakMethod(self._interrupt)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -132,6 +135,7 @@ class HostGroup(Closing):
                 self._resources,
                 self._given_for(index) if config.ssh_config else None,
             )
+            client.interrupts = self._interrupts
             self._clients[index] = client
         return client
 
@@ -164,14 +168,6 @@ class HostGroup(Closing):
         self._follow_changes()
         check_rules(rollout, observer)
         return self._run_in_background(lambda client, host: True, rollout, self._watch(observer))
-
-    def _spawn(self, function: Callable[..., Any], *args: Any) -> Task:
-        """Start work on a host, when work on fewer than ``pool_size`` hosts goes on."""
-        self._slots.acquire()
-        task = Task(function, *args)
-        task.rawlink(lambda _: self._slots.release())
-        task.start()
-        return task
 
     # Runs
 
@@ -245,6 +241,8 @@ class HostGroup(Closing):
     def _interrupt(self) -> None:
         for run in list(self._runs):
             run.interrupt()
+        clients = [client for client in self._clients if client is not None]
+        end_all([client.connection for client in clients if client.connection is not None])
 
 
 def _host_list(hosts: Iterable[str]) -> list[str]:

@@ -7,17 +7,16 @@ from typing import Any
 
 import gevent
 
-from pssh.clients.base.parallel_hosts import HostGroup
+from pssh.clients.base.parallel_commands import ParallelCommands
 from pssh.clients.base.shell import InteractiveShell
-from pssh.clients.base.task import Task
+from pssh.clients.base.task import CommandStart, Task
 from pssh.clients.base.waiting import too_long
 from pssh.exceptions import Timeout
-from pssh.output import HostOutput
 
 Shells = InteractiveShell | Iterable[InteractiveShell]
 
 
-class ParallelShellAccess(HostGroup):
+class ParallelShellAccess(ParallelCommands):
     """The part of a parallel client that has shells."""
 
     def open_shell(
@@ -29,6 +28,8 @@ class ParallelShellAccess(HostGroup):
         **options: Any,
     ) -> list[InteractiveShell]:
         """Start the user's login shell on all hosts.
+
+        What becomes of them is in :attr:`last_result`, as it is of commands.
 
         :param encoding: how commands are encoded and output is decoded; ``None`` for bytes.
         :param read_timeout: seconds without output after which reading raises ``Timeout``.
@@ -43,33 +44,15 @@ class ParallelShellAccess(HostGroup):
         self._check_host_config()
         self._follow_changes()
         options.update(encoding=encoding, read_timeout=read_timeout)
-        tasks = [
-            self._spawn(self._open_shell_on, index, options) for index in range(len(self._hosts))
-        ]
-        gevent.joinall(tasks)
-        failed = [task.exception for task in tasks if task.exception is not None]
-        for error in failed:
-            if stop_on_errors or not isinstance(error, Exception):
-                for task in tasks:
-                    if task.exception is None:
-                        task.value.abandon()
-                raise error
-        return [
-            self._shell_that_failed(index, task.exception) if task.exception else task.value
-            for index, task in enumerate(tasks)
-        ]
-
-    def _open_shell_on(self, index: int, options: dict[str, Any]) -> InteractiveShell:
-        return self._client_of(index).open_shell(**options)
-
-    def _shell_that_failed(self, index: int, error: BaseException) -> InteractiveShell:
-        output = HostOutput(
-            self._hosts[index],
-            alias=self._config_of(index).alias,
-            client=self._clients[index],
-            exception=error,
-        )
-        return InteractiveShell(output)
+        starts: list[CommandStart] = []
+        self._start_at_once(starts, lambda client, _: client.start_shell(**options))
+        shells = [InteractiveShell(output) for output in self._outputs_of(starts)]
+        for start in starts:
+            if start.exception is not None and stop_on_errors:
+                for shell in shells:
+                    shell.abandon()
+                raise start.exception
+        return shells
 
     def run_shell_commands(
         self, shells: Shells, commands: str | bytes | Sequence[str | bytes]
@@ -85,8 +68,9 @@ class ParallelShellAccess(HostGroup):
             been tried by then.
         """
         several = [commands] if isinstance(commands, str | bytes) else list(commands)
-        tasks = [_started(_run_all, shell, several) for shell in _list_of(shells)]
-        gevent.joinall(tasks)
+        chosen = _list_of(shells)
+        tasks = [_started(_run_all, shell, several) for shell in chosen]
+        self._join(tasks, chosen)
         for task in tasks:
             if task.exception is not None:
                 raise task.exception
@@ -106,12 +90,16 @@ class ParallelShellAccess(HostGroup):
         """
         several = _list_of(shells)
         tasks = [_started(shell.close, timeout) for shell in several]
-        gevent.joinall(tasks)
+        self._join(tasks, several)
         for task in tasks:
             if isinstance(task.exception, Timeout):
                 raise too_long(several, timeout, "join", "shells")
             if task.exception is not None:
                 raise task.exception
+
+    def _join(self, tasks: Sequence[Task], shells: Sequence[InteractiveShell]) -> None:
+        with self._ended_by_interrupt([shell.output for shell in shells]):
+            gevent.joinall(tasks)
 
 
 def _started(function: Any, *args: Any) -> Task:

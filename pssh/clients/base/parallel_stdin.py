@@ -11,6 +11,7 @@ from gevent.lock import BoundedSemaphore
 from pssh.clients.base.stdin_source import StdinSource, chunks_of
 from pssh.clients.base.threads import in_thread
 from pssh.clients.reader import CHUNK_SIZE, SEGMENT_SIZE, Segment
+from pssh.exceptions import StoppedError
 
 #: Bytes that stay in memory, for hosts that are a little behind the first one.
 MEMORY_SIZE = 4 * 1024 * 1024
@@ -124,6 +125,11 @@ class SharedStdin:
         except Exception as ex:  # noqa: BLE001 (the source is the user's; each host learns of it)
             self._error = ex
             self._ended = True
+        except BaseException:
+            # Ctrl-C. Once is enough, and nobody may take it for the end.
+            self._error = StoppedError("Reading the standard input of commands was interrupted")
+            self._ended = True
+            raise
         else:
             if chunk:
                 self._chunks.append(bytes(chunk))

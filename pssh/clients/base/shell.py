@@ -127,6 +127,9 @@ class InteractiveShell:
             command = self._open_command()
             try:
                 command.write(line + b"\n")
+            except KeyboardInterrupt:
+                self._interrupted(command)
+                raise
             except PSSHError as ex:
                 if not command.input_ended and not command.held_back:
                     # Not before it is known how the shell ended, which is about to be.
@@ -169,9 +172,13 @@ class InteractiveShell:
         command = self._command
         if command is None:
             return
-        with gevent.Timeout(timeout, False):
-            self._end_input(command)
-            command.done.wait()
+        try:
+            with gevent.Timeout(timeout, False):
+                self._end_input(command)
+                command.done.wait()
+        except KeyboardInterrupt:
+            self._interrupted(command)
+            raise
         if not command.done.is_set():
             raise Timeout(
                 "The shell on host %s:%s has not ended in %s seconds",
@@ -191,9 +198,7 @@ class InteractiveShell:
         :raises ConnectionLostError: when the connection has ended.
         """
         self._closing = True
-        self.output.send_signal("HUP")
-        if self._command is not None and not self._command.done.wait(timeout):
-            self._command.close()
+        self.output.terminate(timeout)
 
     def abandon(self) -> None:
         """End the shell and what it runs, without waiting for anything."""
@@ -204,8 +209,14 @@ class InteractiveShell:
     @staticmethod
     def _abandon(command: Command) -> None:
         with contextlib.suppress(PSSHError):
-            command.send_signal("HUP")
+            command.send_signal(command.first_signal)
         command.close()
+
+    def _interrupted(self, command: Command) -> None:
+        """End the shell and what it runs, after Ctrl-C."""
+        self._closing = True
+        assert self.client is not None
+        self.client.interrupted(command)
 
     def _end_input(self, command: Command) -> None:
         self._closing = True
@@ -259,6 +270,8 @@ class InteractiveShell:
     ) -> None:
         if error is None:
             self.close()
+        elif isinstance(error, KeyboardInterrupt) and self._command is not None:
+            self._interrupted(self._command)
         else:
             # Whoever has an error does not want to wait for commands of another kind.
             self.abandon()

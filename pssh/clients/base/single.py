@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
-import gevent
+from typing import Any
 
 from pssh.clients.base import workers
 from pssh.clients.base.command import Command
 from pssh.clients.base.command_request import CommandRequest, Pty, check_encoding, wanted_pty
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.ending import abandon, end_all
 from pssh.clients.base.feeding import feed
 from pssh.clients.base.files.scp_access import SCPAccess
 from pssh.clients.base.follower import LineFollower, OnLine
@@ -22,7 +22,7 @@ from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.stdin_source import StdinSource
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.base.waiting import raise_error_of_on_line
-from pssh.exceptions import ConnectionLostError, PSSHError, SSHError, Timeout
+from pssh.exceptions import ConnectionLostError, SSHError, Timeout
 from pssh.output import HostOutput
 from pssh.utils import logger
 
@@ -184,7 +184,20 @@ class BaseSSHClient(SCPAccess):
         step = "start the shell" if sent is None else "start the command"
         seconds = timeout or self.config.timeout
         connection, channel = self.open_channel(seconds)
-        started = False
+        command = Command(
+            connection,
+            channel,
+            self.config.buffer_size or 1,
+            self.config.buffer_overflow or "file",
+            dialogue,
+            pty is not None,
+            # A shell on a terminal takes no notice of TERM.
+            "HUP" if sent is None else "TERM",
+        )
+        request: tuple[Any, ...] = (
+            (channel.request_shell,) if sent is None else (channel.request_exec, sent)
+        )
+        tried = False
         try:
             with Deadline(seconds, self.host, self.port, step):
                 if env or self.config.set_env:
@@ -193,22 +206,14 @@ class BaseSSHClient(SCPAccess):
                     connection.call(channel.request_pty, *pty)
                 if self._forwarding is not None:
                     self.request_agent(channel)
-                if sent is None:
-                    connection.call(channel.request_shell)
-                else:
-                    connection.call(channel.request_exec, sent)
-            started = True
-        finally:
-            if not started:
-                _abandon(connection, channel)
-        return Command(
-            connection,
-            channel,
-            self.config.buffer_size or 1,
-            self.config.buffer_overflow or "file",
-            dialogue,
-            has_pty=pty is not None,
-        )
+                tried = True
+                connection.call(*request)
+        except BaseException as ex:
+            abandon(command, request if tried and not isinstance(ex, SSHError) else None)
+            if isinstance(ex, KeyboardInterrupt):
+                end_all([connection])
+            raise
+        return command
 
     def open_shell(
         self,
@@ -239,11 +244,39 @@ class BaseSSHClient(SCPAccess):
             variable or the shell.
         :raises PSSHError: when the connection is lost, or cannot be opened again.
         """
+        output, running = self.start_shell(
+            encoding,
+            read_timeout,
+            use_pty=use_pty,
+            pty_size=pty_size,
+            term=term,
+            env=env,
+            encoding_errors=encoding_errors,
+            timeout=timeout,
+        )
+        workers.start(running.run)
+        return InteractiveShell(output)
+
+    def start_shell(
+        self,
+        encoding: str | None = "utf-8",
+        read_timeout: float | None = None,
+        *,
+        use_pty: bool = False,
+        pty_size: tuple[int, int] | None = None,
+        term: str | None = None,
+        env: Mapping[str, str] | None = None,
+        encoding_errors: str = "strict",
+        timeout: float | None = None,
+    ) -> tuple[HostOutput, Command]:
+        """Start a shell for a caller who then has :meth:`Command.run` read it.
+
+        All parameters and errors are those of :meth:`open_shell`.
+        """
         check_encoding(encoding, encoding_errors)
         pty = wanted_pty(use_pty, pty_size, term)
         running = self._start(None, timeout, env, pty)
-        workers.start(running.run)
-        return InteractiveShell(self._output_of(running, encoding, encoding_errors, read_timeout))
+        return self._output_of(running, encoding, encoding_errors, read_timeout), running
 
     def _send_environment(
         self, connection: Connection, channel: Channel, env: Mapping[str, str]
@@ -275,7 +308,7 @@ class BaseSSHClient(SCPAccess):
         :raises Exception: what ``on_line`` raised.
         """
         command = host_output.command
-        if command is not None and not command.wait(timeout):
+        if command is not None and not self._wait_for(command, timeout):
             raise Timeout(
                 "The command on host %s:%s has not finished in %s seconds",
                 self.host,
@@ -287,19 +320,9 @@ class BaseSSHClient(SCPAccess):
             )
         raise_error_of_on_line(host_output)
 
-
-def _abandon(connection: Connection, channel: Channel) -> None:
-    """Give up a channel on which nothing was started, without waiting for the server."""
-
-    def close() -> None:
+    def _wait_for(self, command: Command, timeout: float | None) -> bool:
         try:
-            connection.call(channel.close)
-        except PSSHError:
-            pass
-        finally:
-            connection.release(channel)
-
-    if connection.alive:
-        gevent.spawn(close)
-    else:
-        connection.release(channel)
+            return command.wait(timeout)
+        except KeyboardInterrupt:
+            self.interrupted(command)
+            raise

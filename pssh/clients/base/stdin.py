@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pssh.clients.base.command import Command
+    from pssh.clients.base.host import HostClient
 
 
 class Stdin:
@@ -13,15 +14,16 @@ class Stdin:
 
     :param command: the command.
     :param encoding: how text is encoded.
-    :param keep: kept alive as long as there is something to write to.
+    :param client: the host's client.
     """
 
-    __slots__ = ("_command", "_encoding", "_keep")
+    __slots__ = ("_client", "_command", "_encoding")
 
-    def __init__(self, command: Command, encoding: str | None, keep: object = None) -> None:
+    def __init__(self, command: Command, encoding: str | None, client: HostClient) -> None:
         self._command = command
         self._encoding = encoding or "utf-8"
-        self._keep = keep
+        # It is kept alive as long as there is something to write to.
+        self._client = client
 
     def write(self, data: str | bytes) -> int:
         """Send data, waiting until the server has room for it.
@@ -32,7 +34,11 @@ class Stdin:
         :raises ConnectionLostError: when the connection has ended.
         """
         encoded = data.encode(self._encoding) if isinstance(data, str) else data
-        self._command.write(encoded)
+        try:
+            self._command.write(encoded)
+        except KeyboardInterrupt:
+            self._client.interrupted(self._command)
+            raise
         return len(encoded)
 
     def flush(self) -> None:

@@ -70,9 +70,11 @@ class CommandStart(AsyncResult):  # type: ignore[misc]
     to read it.
 
     :ivar unreachable: whether it was not started for want of a connection.
+    :ivar starter: the greenlet that is starting it, while it does.
     """
 
     unreachable = False
+    starter: Any = None
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the command has been started, or has failed to.

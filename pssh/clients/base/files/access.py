@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
 
+import gevent
+
 from pssh.clients.base.channel_access import ChannelAccess
+from pssh.clients.base.ending import GRACE
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.client import SFTPClient
 from pssh.clients.base.files.copy_errors import named
@@ -18,10 +22,11 @@ from pssh.clients.base.files.session import SFTPSession, open_session
 from pssh.clients.base.files.sftp_copy import SFTPCopy
 from pssh.clients.base.files.upload_tree import put_tree
 from pssh.clients.base.threads import in_thread
+from pssh.exceptions import PSSHError
 from pssh.sftp.names import encode_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 PathLike = str | os.PathLike[str]
 
@@ -150,11 +155,27 @@ class FileAccess(ChannelAccess):
         copy: Callable[[SFTPCopy], None],
     ) -> None:
         session = sftp.session if sftp is not None else self._sftp_session()
+        copied = SFTPCopy(session, self._resources.sources, options, Rate(options.limit_rate))
         try:
-            copy(SFTPCopy(session, self._resources.sources, options, Rate(options.limit_rate)))
+            copy(copied)
+        except KeyboardInterrupt:
+            # The program may end now, and with it what was not waited for.
+            session.settle(GRACE)
+            raise
         finally:
             if sftp is None:
                 session.close()
+            if copied.left and session.interrupted and self.connected:
+                self._remove(copied.left)
+
+    def _remove(self, paths: Iterable[bytes]) -> None:
+        """Remove files for a session that Ctrl-C has ended, as far as they are there."""
+        with contextlib.suppress(PSSHError), gevent.Timeout(GRACE, False):
+            session = self._sftp_session()
+            for path in paths:
+                session.leave(path)
+            session.settle(GRACE)
+            session.close()
 
     # As 2.x has them
 

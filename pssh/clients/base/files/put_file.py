@@ -178,13 +178,12 @@ class _Put:
         # A device stays, and so does what resume can go on with.
         if self._copy.options.resume or there.file_type not in (None, stat.S_IFREG):
             return
+        self._copy.left.append(path)
         with contextlib.suppress(PSSHError):
             if not session.alive:
                 return
             if not wait:
-                # Where a symbolic link led to it, that is what goes: what is behind it is emptied.
-                session.ask(requests.setstat(path, Attributes(size=0)))
-                session.ask(requests.remove(path))
+                session.leave(path)
                 return
             reply = session.wait_for(session.ask(requests.realpath(path)), "find a file")
             if isinstance(reply, Names):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import gevent
 
 from pssh.clients.base.connection import Connection
+from pssh.clients.base.ending import GRACE
 from pssh.clients.base.files.blocks import blocks
 from pssh.clients.base.files.local import Source, Sources
 from pssh.clients.base.files.options import CopyOptions, Meter, Rate
@@ -99,7 +100,10 @@ class Copy:
         if connection is None or not work:
             return
         if isinstance(error, Timeout) or not isinstance(error, Exception):
-            gevent.spawn(self._run_all, connection, work)
+            tidying = gevent.spawn(self._run_all, connection, work)
+            if isinstance(error, KeyboardInterrupt):
+                # The program may end now, and with it what was not waited for.
+                tidying.join(GRACE)
         else:
             self._run_all(connection, work)
 

@@ -11,11 +11,13 @@ import gevent
 from gevent.event import AsyncResult, Event
 from gevent.lock import BoundedSemaphore
 
+from pssh.clients.base.command import pass_on
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, WouldBlock
 from pssh.exceptions import ConnectionLostError, PSSHError, SessionError, SFTPError
 from pssh.sftp import constants, requests
+from pssh.sftp.attributes import Attributes
 from pssh.sftp.exchange import Exchange
 from pssh.sftp.names import printable
 from pssh.sftp.replies import DataPart, Reply, Status
@@ -61,6 +63,7 @@ class SFTPSession:
         "_connection",
         "_error",
         "_exchange",
+        "_last",
         "_over",
         "_reader",
         "_said",
@@ -68,6 +71,7 @@ class SFTPSession:
         "_told",
         "_unsent",
         "host",
+        "interrupted",
         "port",
         "timeout",
     )
@@ -83,10 +87,14 @@ class SFTPSession:
         #: What is to be sent of the packet whose turn it is.
         self._unsent: deque[memoryview] = deque()
         self._error: BaseException | None = None
+        #: Whether it has ended because Ctrl-C came while a reply was read.
+        self.interrupted = False
         self._said = b""
         self._told = Event()
         self._over = Event()
         self._reader: gevent.Greenlet | None = None
+        #: The answers that the session's end has to wait for.
+        self._last: list[AsyncResult] = []
 
     def start(self) -> None:
         """Begin. What is asked next need not wait for the server's version.
@@ -199,6 +207,23 @@ class SFTPSession:
         answer: AsyncResult = AsyncResult()
         self.submit(request, _setter(answer))
         return answer
+
+    def leave(self, path: bytes) -> None:
+        """Have a file removed, without waiting for it, before the session ends.
+
+        Where a symbolic link leads to it, that is what goes: what is behind it is emptied.
+
+        :param path: the file.
+        """
+        last = requests.setstat(path, Attributes(size=0)), requests.remove(path)
+        self._last += [self.ask(request) for request in last]
+
+    def settle(self, seconds: float) -> None:
+        """Wait until the server has removed what :meth:`leave` was given.
+
+        :param seconds: how long that may take.
+        """
+        gevent.joinall(self._last, timeout=seconds)
 
     def wait_for(self, answer: AsyncResult, action: str) -> Reply:
         """Wait for the answer to a request.
@@ -316,6 +341,13 @@ class SFTPSession:
                     waiter(reply)
         except PSSHError as ex:
             self._fail(ex)
+        except KeyboardInterrupt as ex:
+            # Whoever it is meant for gets it before the end of this session, which comes of it:
+            # a reply may be lost.
+            pass_on(ex)
+            gevent.sleep(0)
+            self.interrupted = True
+            self._fail(ex)
         except BaseException as ex:
             self._fail(ex)
             raise
@@ -387,7 +419,10 @@ class SFTPSession:
 
     def close(self) -> None:
         """End the session, without waiting for the server. Requests without an answer fail."""
-        if self._error is None:
+        if self.alive and not all(answer.ready() for answer in self._last):
+            # A server may take what it has not got to for nothing when it sees the end.
+            gevent.spawn(self._close_later)
+        elif self._error is None:
             self._fail(
                 SFTPError(
                     "The SFTP session with host %s:%s has been closed by this client",
@@ -397,6 +432,11 @@ class SFTPSession:
                     port=self.port,
                 )
             )
+
+    def _close_later(self) -> None:
+        self.settle(_ENDING_MAX)
+        self._last.clear()
+        self.close()
 
     def _release(self) -> None:
         """Bring the channel to its end, in the greenlet that has read from it.

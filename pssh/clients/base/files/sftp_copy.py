@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pssh.clients.base.files.local import Sources
 from pssh.clients.base.files.options import CopyOptions, Meter, Rate
@@ -28,6 +28,8 @@ class SFTPCopy:
     sources: Sources
     options: CopyOptions
     rate: Rate
+    #: Remote files that were begun, and are to be removed again.
+    left: list[bytes] = field(default_factory=list)
 
     def meter(self, path: bytes, size: int) -> Meter:
         """Make what tells how far the copy of a file has got.
