@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import pytest
 
+from pssh.clients.base.files import page_cache
 from tests.servers.account import Account
 from tests.servers.asyncssh_server import AsyncSSHServer
 from tests.servers.certificates import CertificateAuthority, trusting
@@ -50,6 +51,12 @@ def user_ssh_untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
         patch.setenv("HOME", str(home))
         patch.delenv("SSH_AUTH_SOCK", raising=False)
         yield home
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a local file is in memory: it is read in threads."""
+    monkeypatch.setattr(page_cache, "reader", lambda _: lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def reads(slow_disk: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of each block that is read."""
     found: list[int] = []
     pread = os.pread
@@ -72,6 +72,7 @@ def test_several_hosts_read_nothing_ahead(path: Path, reads: list[int]) -> None:
             assert reads == list(range(number + 1))
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_it_stays_open_until_nothing_is_read_any_more(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def fail(_descriptor: int, _size: int, offset: int) -> bytes:
     return CONTENT[:BLOCK]
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_an_error_comes_where_it_belongs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pread", fail)
     with Sources().open(str(path)) as source:

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +16,10 @@ from typing import Any
 import gevent
 import pytest
 
+from pssh.clients.base.files import local, page_cache
 from pssh.clients.base.files.local import BLOCK, Source, Sources, Target
+from pssh.clients.base.files.page_cache import Block
+from pssh.clients.base.threads import in_thread
 
 CONTENT = bytes(range(256)) * (3 * BLOCK // 256) + b"the end"
 
@@ -45,7 +49,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def reads(slow_disk: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of each block that is read."""
     found: list[int] = []
     pread = os.pread
@@ -114,6 +118,7 @@ def test_blocks_that_were_just_read_are_kept(path: Path, reads: list[int]) -> No
         assert reads[20:] == [11]
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_hosts_that_want_the_same_block_at_the_same_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +134,7 @@ def test_hosts_that_want_the_same_block_at_the_same_time(
     source.close()
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_a_host_that_is_given_up_while_it_reads(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +150,7 @@ def test_a_host_that_is_given_up_while_it_reads(
     source.close()
 
 
+@pytest.mark.usefixtures("slow_disk")
 def test_an_error_is_for_each_who_wants_the_block(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +229,70 @@ def test_a_forgotten_source_is_closed(path: Path) -> None:
     assert open_files(path) == 0
 
 
+# What is in memory
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What is called in threads from now on."""
+    found: list[object] = []
+
+    def noted(function: Callable[..., Any], *args: Any) -> Any:
+        found.append(args[0] if args else function)
+        return in_thread(function, *args)
+
+    monkeypatch.setattr(local, "in_thread", noted)
+    return found
+
+
+def test_a_memory_file_system_is_read_without_threads(threads: list[object]) -> None:
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(CONTENT)
+        file.flush()
+        source = Source(file.name)
+        threads.clear()
+        assert b"".join(map(source.block, range(4))) == CONTENT
+        source.close()
+    assert threads == []
+    assert source.in_memory
+
+
+def cached(content: bytes, until: int) -> Callable[..., int]:
+    """A system that has of a file only the beginning in memory."""
+
+    def preadv(_: int, buffers: list[bytearray], offset: int, flags: int) -> int:
+        assert flags == os.RWF_NOWAIT
+        (buffer,) = buffers
+        count = min(len(buffer), until - offset)
+        if count <= 0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        buffer[:count] = content[offset : offset + count]
+        return count
+
+    return preadv
+
+
+@pytest.mark.parametrize(
+    ("until", "in_threads"), [(len(CONTENT), 0), (2 * BLOCK, 2), (2 * BLOCK + 1, 2), (0, 4)]
+)
+def test_what_is_cached_is_read_without_threads(
+    path: Path,
+    threads: list[object],
+    monkeypatch: pytest.MonkeyPatch,
+    until: int,
+    in_threads: int,
+) -> None:
+    # Wherever the test's own file is.
+    monkeypatch.setattr(page_cache, "_is_in_memory", lambda _: False)
+    monkeypatch.setattr(os, "preadv", cached(CONTENT, until))
+    source = Source(str(path))
+    threads.clear()
+    assert b"".join(map(source.block, range(4))) == CONTENT
+    assert threads == [os.pread] * in_threads
+    assert source.in_memory == (in_threads == 0)
+    source.close()
+
+
 # Sources of several hosts
 
 
@@ -261,7 +332,7 @@ def test_hosts_that_open_it_at_the_same_time(path: Path, monkeypatch: pytest.Mon
     gate = Gate(os.open)
     monkeypatch.setattr(os, "open", gate)
     sources = Sources()
-    found: list[bytes] = []
+    found: list[Block] = []
 
     def use() -> None:
         with sources.open(str(path)) as source:

@@ -13,7 +13,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from pssh.clients.base.files.local import Source, Target
+from pssh.clients.base.files.local import BLOCK, Source, Target
+from pssh.clients.base.files.page_cache import Block
 from pssh.config import HostConfig
 from pssh.exceptions import (
     ConnectionLostError,
@@ -56,7 +57,7 @@ class Reads:
         patch.setattr(os, "pread", self._read)
         block = Source.block
 
-        def counted(source: Source, number: int) -> bytes:
+        def counted(source: Source, number: int) -> Block:
             self.wanted += 1
             return block(source, number)
 
@@ -71,7 +72,7 @@ class Reads:
 
 
 @pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+def reads(slow_disk: None, monkeypatch: pytest.MonkeyPatch) -> Reads:
     """What is read of local files."""
     return Reads(monkeypatch)
 
@@ -464,7 +465,7 @@ def test_the_source_is_read_once(
     assert copies.open_here(tmp_path) == [str(tmp_path / "original")]
     reads.hold.set()
     get_all(tasks)
-    assert sorted(reads.offsets) == [number * MEGABYTE for number in range(6)]
+    assert sorted(reads.offsets) == list(range(0, 6 * MEGABYTE, BLOCK))
     for name in "01234567":
         assert (remote_folder / name).read_bytes() == content(6 * MEGABYTE)
     assert copies.open_here(tmp_path) == []

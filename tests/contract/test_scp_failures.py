@@ -527,6 +527,7 @@ class TestChanges:
         check_error(caught.value, client, source)
         assert names(local) == []
 
+    @pytest.mark.usefixtures("slow_disk")
     def test_a_file_that_cannot_be_read_to_its_end(
         self,
         client: BaseSSHClient,

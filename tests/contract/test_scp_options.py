@@ -400,6 +400,7 @@ class TestMany:
 
 
 class TestSlowDisk:
+    @pytest.mark.usefixtures("slow_disk")
     def test_reading_does_not_stop_others(
         self, client: BaseSSHClient, remote: Path, local: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -13,7 +13,8 @@ from pssh.clients.base.files.local import BLOCK, Source
 def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None, None]:
     """Read a local file from an offset on.
 
-    Where it is sent to one host only, each block is read while the one before is being sent.
+    Where it is sent to one host only, and is not in memory, each block is read while the one before
+    is being sent.
 
     To be closed when it is not taken to its end (:func:`contextlib.closing`): a block that is
     being read uses the file.
@@ -36,7 +37,7 @@ def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None
             if offset + expected < size:
                 # Where there are several hosts, others are being sent something meanwhile, and what
                 # is read ahead for one would take the place of what another one needs.
-                if source.users <= 1:
+                if source.users <= 1 and not source.in_memory:
                     ahead = gevent.spawn(_read_ahead, source, number + 1)
                 # It begins, and others have their turn, however fast the host is.
                 gevent.sleep(0)

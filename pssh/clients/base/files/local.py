@@ -1,4 +1,4 @@
-"""Local files, read and written in threads: a disk may be slow, and a network one may hang."""
+"""Local files. What may have to wait, for a slow disk or a network one, does so in threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult
 
+from pssh.clients.base.files import page_cache
 from pssh.clients.base.files.descriptor import Descriptor
+from pssh.clients.base.files.page_cache import Block, ReadNow
 from pssh.clients.base.threads import in_thread, outcome, pool
 from pssh.local_path import READ_FLAGS, WRITE_FLAGS
 from pssh.utils import logger
 
-#: What is read at once.
-BLOCK = 1024 * 1024
+#: What is read at once: four of the longest writes that OpenSSH's SFTP server takes (255 KiB),
+#: with no short one left over.
+BLOCK = 1020 * 1024
 #: Blocks of a file that stay for other hosts which are a little behind.
 _BLOCKS_KEPT = 8
 
@@ -31,25 +34,39 @@ class Source:
     A block that one host has just read is there for the next. So reading a file for a hundred
     hosts takes no more memory than eight blocks and what each of them is sending.
 
+    What is in memory is read here, because a thread would cost more than the reading does.
+
     :param path: its path.
+
+    :ivar in_memory: whether all that was asked for until now was there without waiting.
     """
 
-    __slots__ = ("_blocks", "_file", "_reading", "path", "status", "users")
+    __slots__ = (
+        "_blocks",
+        "_file",
+        "_read_now",
+        "_reading",
+        "in_memory",
+        "path",
+        "status",
+        "users",
+    )
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.in_memory = True
         #: How many hosts it is being sent to.
         self.users = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._reading: dict[int, AsyncResult] = {}
-        self._file, self.status = in_thread(_open_source, path)
+        self._file, self.status, self._read_now = in_thread(_open_source, path)
 
     @property
     def size(self) -> int:
         """How many bytes it had when it was opened."""
         return self.status.st_size
 
-    def block(self, number: int) -> bytes:
+    def block(self, number: int) -> Block:
         """Return a block of ``BLOCK`` bytes; less where the file ends.
 
         :param number: its number, from 0.
@@ -60,11 +77,17 @@ class Source:
             self._blocks.move_to_end(number)
             return found
         reading = self._reading.get(number)
+        if reading is None and self.in_memory:
+            # A slow disk is not asked for each block whether it is fast.
+            there = self._block_in_memory(number)
+            if there is not None:
+                return there
+            self.in_memory = False
         if reading is None:
             reading = self._reading[number] = AsyncResult()
             # Not here: whoever asks first may be given up while others wait for the block.
             gevent.spawn_raw(self._read, number, reading)
-        data: bytes
+        data: Block
         data, error = reading.get()
         if error is not None:
             # Each host adds its name to its own.
@@ -76,9 +99,22 @@ class Source:
         del self._reading[number]
         reading.set((data, error))
         if error is None:
-            self._blocks[number] = data
-            while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
-                self._blocks.popitem(last=False)
+            self._keep(number, data)
+
+    def _block_in_memory(self, number: int) -> Block | None:
+        offset = number * BLOCK
+        size = min(BLOCK, max(0, self.size - offset))
+        data = self._file.call(self._read_now, size, offset)
+        if data is None or len(data) < size:
+            # The rest is elsewhere, or the file has become shorter: that is found out in a thread.
+            return None
+        self._keep(number, data)
+        return data
+
+    def _keep(self, number: int, data: Block) -> None:
+        self._blocks[number] = data
+        while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
+            self._blocks.popitem(last=False)
 
     def has_changed(self) -> bool:
         """Whether the file is another one than it was when it was opened."""
@@ -129,16 +165,17 @@ class Sources:
                 source.close()
 
 
-def _open_source(path: str) -> tuple[Descriptor, os.stat_result]:
+def _open_source(path: str) -> tuple[Descriptor, os.stat_result, ReadNow]:
     file = Descriptor(os.open(path, READ_FLAGS))
     try:
         status = file.call(os.fstat)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "It is not a regular file", path)
+        read_now = file.call(page_cache.reader)
     except BaseException:
         file.close()
         raise
-    return file, status
+    return file, status, read_now
 
 
 class Target:
