@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 AUTHORIZED = ("ed25519", "ecdsa", "rsa")
 
 StartServer = Callable[..., OpenSSHServer]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector thousands of tests that live to the end: it walks what may be freed."""
+    gc.collect()
+    gc.freeze()
 
 
 def missing(reason: str) -> NoReturn:
