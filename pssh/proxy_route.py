@@ -217,6 +217,9 @@ def own_settings(config: HostConfig) -> list[HostConfig]:
 
 def _way(config: HostConfig) -> str | None:
     """Return which of the ways is set."""
+    if config.proxy_host is config.proxy_jump is config.proxy_command is None:
+        # Which is asked for several times for each host, and mostly so.
+        return None
     named = [name for name in WAYS if not _is_none(getattr(config, name))]
     if len(named) > 1:
         raise InvalidAPIUseError("%s cannot be used together", " and ".join(named))
