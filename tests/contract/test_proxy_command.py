@@ -19,6 +19,7 @@ from pssh.exceptions import (
     InvalidAPIUseError,
     ProxyConnectionLostError,
     ProxyError,
+    SSHError,
     Timeout,
 )
 from tests.contract.conftest import Connect, ConnectAll, Library
@@ -131,6 +132,8 @@ def test_one_for_each_host(connect_all: ConnectAll, relay: str, sshd: OpenSSHSer
         ("/no/such/program %h", ProxyError, "could not be started: No such file"),
         ("/etc/passwd", ProxyError, "could not be started: Permission denied"),
         ("sleep 60", Timeout, "took longer than 0.5 seconds to handshake"),
+        # It sends back what it is sent, and libssh2 crashes when a server does.
+        ("cat", SSHError, "Could not agree on keys"),
     ],
 )
 def test_commands_that_lead_nowhere(

@@ -120,16 +120,18 @@ _userauth_publickey = _declare(
 _set_callback = _lib.libssh2_session_callback_set2
 _set_callback.restype = ctypes.c_void_p
 _set_callback.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
-#: LIBSSH2_RECV_FUNC, and what libssh2_session_callback_set2 calls it.
-_RECV_CALLBACK = ctypes.CFUNCTYPE(
-    ctypes.c_ssize_t,
+#: LIBSSH2_SEND_FUNC and LIBSSH2_RECV_FUNC, and what libssh2_session_callback_set2 calls them.
+_IO_ARGTYPES = (
     ctypes.c_int,
     ctypes.c_void_p,
     ctypes.c_size_t,
     ctypes.c_int,
     ctypes.c_void_p,
 )
-_CALLBACK_RECV = 6
+IO_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_ssize_t, *_IO_ARGTYPES)
+#: One of libssh2's own, which do not wait.
+_IO_FUNCTION = ctypes.PYFUNCTYPE(ctypes.c_ssize_t, *_IO_ARGTYPES)
+CALLBACK_SEND, CALLBACK_RECV = 5, 6
 _set_read_timeout = _lib.libssh2_session_set_read_timeout
 _set_read_timeout.restype = None
 _set_read_timeout.argtypes = [ctypes.c_void_p, ctypes.c_long]
@@ -185,9 +187,9 @@ def channel_pointer(raw: RawChannel) -> int | None:
 def session_pointer(raw: RawSession) -> int | None:
     """Return the ``LIBSSH2_SESSION *`` of a session, ``None`` where that is not certain.
 
-    The session must have begun its handshake: its socket is what the check goes by.
+    The check goes by its socket, which is ``None`` until its handshake has begun.
     """
-    if not LAYOUT_KNOWN or raw.sock is None or _word(id(raw) + _SESSION_SOCK) != id(raw.sock):
+    if not LAYOUT_KNOWN or _word(id(raw) + _SESSION_SOCK) != id(raw.sock):
         return None
     return _word(id(raw) + _SESSION_POINTER) or None
 
@@ -392,14 +394,14 @@ def receiving_nothing(session: int) -> Iterator[None]:
 
     :param session: the session's pointer.
     """
-    before = _set_callback(session, _CALLBACK_RECV, ctypes.cast(_nothing_comes, ctypes.c_void_p))
+    before = set_callback(session, CALLBACK_RECV, _nothing_comes)
     try:
         yield
     finally:
-        _set_callback(session, _CALLBACK_RECV, before)
+        set_callback(session, CALLBACK_RECV, before)
 
 
-_nothing_comes = _RECV_CALLBACK(lambda *_: -errno.EAGAIN)
+_nothing_comes = IO_CALLBACK(lambda *_: -errno.EAGAIN)
 
 
 def wait_for_ever(session: int) -> None:
@@ -428,14 +430,33 @@ def userauth_publickey(raw: RawSession, user: str, blob: bytes, callback: Any) -
     )
 
 
-def set_callback(session: int, kind: int, callback: Any) -> None:
+def set_callback(session: int, kind: int, callback: Any) -> int | None:
     """Have libssh2 call something.
 
     :param session: the session's pointer.
     :param kind: one of libssh2's ``LIBSSH2_CALLBACK_…``.
-    :param callback: is not kept alive here.
+    :param callback: is not kept alive here; or what this has returned.
+    :returns: what libssh2 has called until now.
     """
-    _set_callback(session, kind, ctypes.cast(callback, ctypes.c_void_p))
+    before: int | None = _set_callback(session, kind, ctypes.cast(callback, ctypes.c_void_p))
+    return before
+
+
+def io_function(pointer: int | None) -> Any:
+    """Return what libssh2 itself sends or receives with.
+
+    :param pointer: what :func:`set_callback` returned.
+    """
+    function: Any = _IO_FUNCTION
+    return function(pointer)
+
+
+def has_server_version(session: int) -> bool:
+    """Whether a session has received the line with the server's version (RFC 4253 section 4.2).
+
+    :param session: the session's pointer.
+    """
+    return _banner_get(session) is not None
 
 
 def prefer_signatures(raw: RawSession, names: Sequence[str]) -> None:

@@ -52,6 +52,7 @@ from pssh.clients.native.agent_channels import AgentChannels
 from pssh.clients.native.channel import NativeChannel
 from pssh.clients.native.direct_tcpip import DirectTCPIP
 from pssh.clients.native.errors import TRANSPORT_ERRORS, describe, error_for_code, translate
+from pssh.clients.native.kexinit_guard import KexInitGuard
 from pssh.exceptions import ConnectionLostError, PKeyFileError, PSSHError, SSHError
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class NativeSession(Session):
         "_channels",
         "_channels_many",
         "_direct",
+        "_guard",
         "_opening",
         "_public_keys",
         "_raw",
@@ -156,6 +158,7 @@ class NativeSession(Session):
         #: Whether a session channel is being opened.
         self._opening = False
         self._direct: DirectTCPIP | None = None
+        self._guard: KexInitGuard | None = None
         self._silence: socket.socket | None = None
         self._raw.set_blocking(False)
         # One question each time that it is asked for: the pace is the caller's (2 seconds is
@@ -192,18 +195,37 @@ class NativeSession(Session):
     # Transport
 
     def handshake(self, sock: socket.socket) -> WouldBlock | None:
-        self._sock = sock
+        if self._sock is None:
+            self._sock = sock
+            self._guard = KexInitGuard(self._raw, _KEX_EXTENSIONS)
         try:
             code = self._raw.handshake(sock)
         except SSH2Error as ex:
             raise self._handshake_error(ex) from ex
+        if self._guard is not None and self._guard.passed:
+            self._drop_guard()
         if code == LIBSSH2_ERROR_EAGAIN:
             return WOULD_BLOCK
         if self._public_keys is not None:
             libssh2.prefer_signatures(self._raw, algorithms.plain(self._public_keys))
         return None
 
+    def _drop_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.remove()
+            self._guard = None
+
     def _handshake_error(self, error: SSH2Error) -> PSSHError:
+        if self._guard is not None and self._guard.named:
+            return SSHError(
+                "Could not agree on keys with host %s:%s: as methods of key exchange it names "
+                "%s, which only clients do; perhaps it sends back what it is sent",
+                self.host,
+                self.port,
+                ", ".join(self._guard.named),
+                host=self.host,
+                port=self.port,
+            )
         # Of whatever goes wrong in the exchange libssh2 keeps the code, and one text for all.
         reason = f"{describe(self._raw, error)} ({type(error).__name__})"
         if isinstance(error, BannerRecvError | BannerSendError):
@@ -421,6 +443,7 @@ class NativeSession(Session):
     def disconnect(self) -> None:
         if isinstance(self._raw, Gone):
             return
+        self._drop_guard()
         with contextlib.suppress(SSH2Error):
             self._raw.disconnect()
         if self._sock is not None:
