@@ -204,6 +204,8 @@ def test_a_channel_that_never_opens(connect: Connect, asyncssh_with: StartAsyncS
         client.run_command("true", timeout=0.2)
     assert caught.value.step == "open a channel"
     assert (caught.value.host, caught.value.port) == (client.host, client.port)
+    with pytest.raises(Timeout, match=r"0\.2 seconds to open a channel"):
+        client.open_shell(timeout=0.2)
 
 
 def test_the_clients_timeout_holds_for_channels(

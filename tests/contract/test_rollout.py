@@ -212,24 +212,29 @@ def wait_for_end(process: Path) -> None:
     eventually(lambda: not process.exists(), f"the end of {process}")
 
 
-def test_two_hundred_hosts(connect_all: ConnectAll, refused: HostConfig) -> None:
+def test_five_hundred_hosts(connect_all: ConnectAll, refused: HostConfig) -> None:
     """5 % unreachable, 5 % failing, 1 % hanging; within its time, and each in its group."""
-    hosts = 200
+    hosts = 500
     configs = [refused if i % 20 == 7 else HostConfig() for i in range(hosts)]
     commands = ["exit 4" if i % 20 == 13 else "true" for i in range(hosts)]
-    commands[50::100] = ["exec sleep 600"] * 2
+    commands[50::100] = ["exec sleep 600"] * 5
     client = connect_all(hosts, host_config=configs)
     client.run_command(
         "%s",
         host_args=commands,
         stop_on_errors=False,
-        rollout=Rollout(fanout=20, host_timeout=5, timeout=25),
+        rollout=Rollout(fanout=40, host_timeout=5, timeout=60),
     )
     ok, failed, unreachable, not_tried = groups(client)
     assert unreachable == list(range(7, hosts, 20))
     assert failed == sorted([*range(13, hosts, 20), *range(50, hosts, 100)])
-    assert len(ok) == 178
+    assert len(ok) == 445
     assert not_tried == []
+    result = client.last_result
+    assert result is not None
+    for host in result.failed:
+        hangs = host.index % 100 == 50
+        assert isinstance(host.exception, Timeout) if hangs else host.exit_code == 4
 
 
 def lines_until_error(output: Any) -> list[str]:

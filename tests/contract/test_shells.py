@@ -118,6 +118,9 @@ def test_bytes_and_other_encodings(client: BaseSSHClient) -> None:
     with client.open_shell(encoding="utf-16", env={"PSSH_ONE": "é"}) as shell:
         shell.run("printf $PSSH_ONE | iconv -f utf-8 -t utf-16")
     assert out(shell) == ["é"]
+    with client.open_shell(encoding_errors="replace") as shell:
+        shell.run(b"echo \xff")
+    assert out(shell) == ["\ufffd"]
 
 
 def test_what_cannot_work_opens_nothing(client: BaseSSHClient) -> None:
@@ -285,13 +288,18 @@ def test_resizing(client: BaseSSHClient) -> None:
 
 def test_many_shells(connect_all: ConnectAll) -> None:
     client = connect_all(3)
-    shells = client.open_shell()
+    shells = client.open_shell(read_timeout=0.01)
+    with pytest.raises(Timeout):
+        out(shells[1])
     client.run_shell_commands(shells, "name=kept")
     client.run_shell_commands(shells, ["echo $name", "echo two", "(exit 2)"])
     client.run_shell_commands(shells[0], "(exit 3)")
     client.join_shells(shells)
     assert [out(shell) for shell in shells] == [["kept", "two"]] * 3
     assert [shell.exit_code for shell in shells] == [3, 2, 2]
+    result = client.last_result
+    assert result is not None
+    assert [host.exit_code for host in result.failed] == [3, 2, 2]
     with pytest.raises(ShellError, match="closed"):
         client.run_shell_commands(shells, "echo x")
     client.join_shells(shells)
@@ -320,6 +328,9 @@ def test_a_host_without_a_shell(connect_all: ConnectAll) -> None:
     client = connect_all(["127.0.0.1", "no-such-host.invalid"])
     with pytest.raises(UnknownHostError):
         client.open_shell()
+    opened = client._client_of(0).connection
+    assert opened is not None
+    eventually(lambda: not opened.commands, "the end of the other host's shell")
     shells = client.open_shell(stop_on_errors=False)
     assert [shell.host for shell in shells] == ["127.0.0.1", "no-such-host.invalid"]
     assert isinstance(shells[1].exception, UnknownHostError)

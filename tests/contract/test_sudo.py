@@ -164,7 +164,7 @@ def test_not_allowed(client: BaseSSHClient, allow: Allow, password: str) -> None
 def test_a_wrong_password_of_one_try(client: BaseSSHClient, allow: Allow) -> None:
     """Sudo does not ask again, and still it is not the command that failed."""
     allow("", defaults="passwd_tries=1")
-    output = client.run_command("echo not reached", sudo_password="wrong", stdin="x")
+    output = client.run_command("echo not reached", user="nobody", sudo_password="wrong", stdin="x")
     client.wait_finished(output)
     assert isinstance(output.exception, AuthenticationError)
     with pytest.raises(AuthenticationError, match="sudo_password"):
