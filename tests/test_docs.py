@@ -47,6 +47,7 @@ FAKE_SUDO = f"""\
 while [ $# -gt 0 ]; do
     case $1 in
         -S) shift ;;
+        -u) shift 2 ;;
         -p) printf %s "$2" >&2; shift 2 ;;
         *) break ;;
     esac
