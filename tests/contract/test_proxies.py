@@ -485,3 +485,42 @@ def test_new_keys_on_both_connections(
     for name in names:
         assert Path(name["local_file"]).read_bytes() == content
     assert [lines(output) for output in outputs] == [[str(len(content))]] * 3
+
+
+@pytest.mark.parametrize("killed", ["outer", "inner"])
+def test_one_of_several_bastions_that_dies_in_the_middle_of_copies(
+    connect_all: ConnectAll, fleet: Fleet, tmp_path: Path, remote_folder: Path, killed: str
+) -> None:
+    dead = fleet.bastion if killed == "outer" else fleet.inner
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 30)
+    way = fleet.settings(proxy_host=None, proxy_port=None)
+    client = connect_all(2, **way, proxy_jump=fleet.jump(fleet.bastion, fleet.inner))
+    commands = client.run_command(f"echo x; {WAITS}")
+    assert [next(stdout(output)) for output in commands] == ["x"] * 2
+    copies = client.copy_file(
+        str(tmp_path / "large"),
+        "%(remote)s",
+        copy_args=[{"remote": str(remote_folder / name)} for name in ("first", "second")],
+        limit_rate=500_000,
+    )
+    eventually(
+        lambda: all((remote_folder / name).exists() for name in ("first", "second")),
+        "the copies to begin",
+    )
+
+    dead.kill_connections()
+    gevent.joinall(copies, timeout=20)
+    client.join(commands, timeout=20)
+
+    outer, inner = (f"{each.host}:{each.port}" for each in (fleet.bastion, fleet.inner))
+    for error in [each.exception for each in (*copies, *commands)]:
+        assert isinstance(error, ConnectionLostError)
+        assert (error.host, error.port) == (fleet.target.host, fleet.gate.port)
+        assert f"lost with its proxy {inner}" in str(error)
+        # The inner one is lost with the outer one, which is named as well then.
+        assert (f"lost with its proxy {outer}" in str(error)) is (dead is fleet.bastion)
+    before = logins(fleet.bastion), logins(fleet.inner)
+    assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 2
+    assert logins(fleet.inner) == before[1] + 1
+    assert logins(fleet.bastion) <= before[0] + 1
