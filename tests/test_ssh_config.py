@@ -117,6 +117,10 @@ def check(ssh: str, path: Path, host: str) -> None:
     assert (_yes(forwarded) if isinstance(forwarded, bool) else forwarded) == one("forwardagent")
     sent = [f"{name}={value}" for name, value in (found.set_env or {}).items()]
     assert sent == expected.get("setenv", [])
+    for setting, keyword in ALGORITHMS.items():
+        names = getattr(found, setting)
+        if names is not None:
+            check_algorithms(list(names), one(keyword).split(","))
     known_hosts = " ".join(
         (*expected.get("userknownhostsfile", []), *expected.get("globalknownhostsfile", []))
     )
@@ -125,6 +129,29 @@ def check(ssh: str, path: Path, host: str) -> None:
     assert [path for path in written if path != os.devnull] == [
         path for path in known_hosts.split() if path != "none"
     ]
+
+
+ALGORITHMS = {
+    "ciphers": "ciphers",
+    "macs": "macs",
+    "kex_algorithms": "kexalgorithms",
+    "host_key_algorithms": "hostkeyalgorithms",
+    "public_key_algorithms": "pubkeyacceptedalgorithms",
+}
+
+
+def check_algorithms(ours: list[str], theirs: list[str]) -> None:
+    """Compare names, which may say what to change of a client's own list."""
+    sign, names = ours[0][0], [ours[0].lstrip("+-^"), *ours[1:]]
+    if sign == "+":
+        assert theirs[-len(names) :] == names
+    elif sign == "^":
+        assert theirs[: len(names)] == names
+    elif sign == "-":
+        assert theirs
+        assert not set(names) & set(theirs)
+    else:
+        assert theirs == names
 
 
 def _yes(flag: bool | None) -> str:
@@ -250,6 +277,11 @@ def test_ssh_says_the_same(
         "Host * !web1\nPort 23\nHost !web2\nPort 24\nHost web1 web2\nPort 25\n",
         "ConnectTimeout 1w2d3h4m5s\nServerAliveInterval 0\nServerAliveCountMax 0\n",
         "UserKnownHostsFile ~/%n-%u-%i-%d-%% /k\nHostKeyAlias al\n",
+        "Ciphers aes256-ctr,aes128-ctr\nMACs +hmac-md5,hmac-sha1-96\n"
+        "HostKeyAlgorithms -ssh-ed25519\nKexAlgorithms ^ecdh-sha2-nistp521\n"
+        "PubkeyAcceptedAlgorithms rsa-sha2-512,ssh-ed25519\n",
+        "Ciphers ^aes256-ctr,3des-cbc\nCiphers aes128-ctr\nMACs hmac-sha2-512\nKexAlgorithms "
+        "-curve25519-sha256\nHostKeyAlgorithms +ssh-rsa\nPubkeyAcceptedKeyTypes ssh-rsa\n",
         "HostName fe80::1%%eth0\n",
         "HostName WEB2.Example\n",
         "User\n",

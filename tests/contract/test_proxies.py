@@ -264,6 +264,11 @@ def test_host_keys_are_checked_by_the_hops_own_names(
     assert f"proxy 127.0.0.1:{fleet.bastion.port}" in str(error)
     fleet.known_hosts.write_text("".join(others))
     assert isinstance(failure().__cause__, UnknownHostKeyError)
+    # The same of a hop that is not the first.
+    way = {"proxy_host": None, "proxy_port": None}
+    error = failure(**way, proxy_jump=fleet.jump(fleet.inner, fleet.bastion))
+    assert isinstance(error.__cause__, UnknownHostKeyError)
+    assert error.__cause__.port == fleet.bastion.port
     fleet.known_hosts.write_text("")
     connect(**fleet.settings(host_key_policy="accept-new"))
     recorded = fleet.known_hosts.read_text()
