@@ -519,7 +519,8 @@ def test_one_of_several_bastions_that_dies_in_the_middle_of_copies(
     client.join(commands, timeout=20)
 
     outer, inner = (f"{each.host}:{each.port}" for each in (fleet.bastion, fleet.inner))
-    for error in [each.exception for each in (*copies, *commands)]:
+    errors = [copy.exception for copy in copies] + [output.exception for output in commands]
+    for error in errors:
         assert isinstance(error, ConnectionLostError)
         assert (error.host, error.port) == (fleet.target.host, fleet.gate.port)
         assert f"lost with its proxy {inner}" in str(error)
