@@ -15,6 +15,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from pssh.clients.base.files.local import BLOCK
 from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
@@ -370,7 +371,9 @@ def test_a_connection_that_ends(
 def test_an_sftp_server_that_is_killed(
     connect: Connect, limited: Callable[..., OpenSSHServer], tmp_path: Path, remote_folder: Path
 ) -> None:
-    client = connect(limited(MEGABYTE, False))
+    # A write that begins below the limit is cut short, and only the next one kills the server: so
+    # one ends just there.
+    client = connect(limited(BLOCK, False))
     (tmp_path / "original").write_bytes(content(SIZE))
     with pytest.raises(SFTPError, match=r"session with host .* has ended") as caught:
         client.copy_file(tmp_path / "original", f"{remote_folder}/copy")
