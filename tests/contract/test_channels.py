@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pssh.clients.base.seam import WOULD_BLOCK, Channel
+from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import Timeout
 from tests.contract.conftest import Connect
@@ -60,6 +60,22 @@ def test_eagain_write_of_much(client: BaseSSHClient) -> None:
     client.eagain_write(channel.write, b"x" * 10_000_000)
     client.eagain(channel.send_eof)
     assert read_all(client, channel) == b"10000000\n"
+
+
+def test_read_pieces(client: BaseSSHClient) -> None:
+    channel = client.open_session()
+    client.eagain(channel.request_exec, b"seq 1 900000; echo said >&2")
+    data, most = b"", 0
+    # In turns: neither may leave anything out, or take it twice.
+    while pieces := client.eagain(channel.read_pieces, STDOUT, 65536):
+        assert all(pieces)
+        most = max(most, sum(map(len, pieces)))
+        data += b"".join(pieces) + client.eagain(channel.read, STDOUT, 1000)
+    assert data == b"".join(b"%d\n" % number for number in range(1, 900001))
+    assert most < 1_000_000
+    assert b"".join(client.eagain(channel.read_pieces, STDERR, 100)) == b"said\n"
+    assert client.eagain(channel.read_pieces, STDERR, 100) == ()
+    client.close_channel(channel)
 
 
 def test_poll(client: BaseSSHClient) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Protocol
@@ -209,6 +209,18 @@ class Channel(ABC):
     @abstractmethod
     def read(self, stream: int, size: int) -> bytes | WouldBlock:
         """Return up to so many bytes of a stream; ``b""`` at its end."""
+
+    def read_pieces(self, stream: int, size: int) -> Sequence[bytes] | WouldBlock:
+        """Return the next bytes of a stream, in the pieces in which they are; none at its end.
+
+        For who does not mind where they are cut: joining them costs a copy.
+
+        :param size: how many bytes are wanted; as many more as have come already may be in it.
+        """
+        data = self.read(stream, size)
+        if data is WOULD_BLOCK:
+            return WOULD_BLOCK
+        return (data,) if data else ()
 
     @abstractmethod
     def has_arrived(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ssh.error_codes import SSH_AGAIN
@@ -204,19 +205,38 @@ class LibsshChannel(Channel):
     # Reading
 
     def read(self, stream: int, size: int) -> bytes | WouldBlock:
-        if not self._waiting[stream]:
-            raw = self._open
-            if self._left_behind[stream]:
-                self._fetch(raw, stream, size)
-            if not self._waiting[stream] and not self._ended:
-                self._session.exchange()
+        self._receive(stream, size)
         data = self.read_arrived(stream, size)
-        if data:
+        if data or self._is_over(stream):
             return data
-        if self._ended and not self._left_behind[stream]:
-            return b""
-        self._session.check()
         return WOULD_BLOCK
+
+    def read_pieces(self, stream: int, size: int) -> Sequence[bytes] | WouldBlock:
+        self._receive(stream, size)
+        waiting = self._waiting[stream]
+        if waiting:
+            pieces = tuple(waiting)
+            waiting.clear()
+            self._waiting_size -= sum(map(len, pieces))
+            return pieces
+        return () if self._is_over(stream) else WOULD_BLOCK
+
+    def _receive(self, stream: int, size: int) -> None:
+        """See to it that something waits, if anything has come."""
+        if self._waiting[stream]:
+            return
+        raw = self._open
+        if self._left_behind[stream]:
+            self._fetch(raw, stream, size)
+        if not self._waiting[stream] and not self._ended:
+            self._session.exchange()
+
+    def _is_over(self, stream: int) -> bool:
+        """Whether nothing more will come, where nothing waits."""
+        if self._ended and not self._left_behind[stream]:
+            return True
+        self._session.check()
+        return False
 
     def _fetch(self, raw: RawChannel, stream: int, size: int) -> None:
         """Get what was left in libssh. It may hand part of it over while it looks for more."""

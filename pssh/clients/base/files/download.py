@@ -9,6 +9,7 @@ import gevent
 from gevent.event import Event
 
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.files import freed_memory
 from pssh.clients.base.files.copy_errors import changed
 from pssh.clients.base.files.local import Target
 from pssh.clients.base.files.options import Meter, Prefix, Rate
@@ -22,6 +23,8 @@ from pssh.sftp.replies import DataPart, Reply, Status
 #: Bytes that may have been asked for and not come. The window of the channel (2 MiB) limits
 #: what is on its way; a little more keeps the server from waiting for the next request.
 _ASKED_MAX = 4 * 1024 * 1024
+#: As long as there are more on their way, whoever asks sleeps on: it asks for several parts then.
+_ASKED_ENOUGH = 3 * 1024 * 1024
 #: Bytes that may have been asked for or wait to be written. Beyond it nothing more is asked for.
 _HELD_MAX = 8 * 1024 * 1024
 #: What is written at once, at least.
@@ -113,6 +116,7 @@ class Download:
         :raises OSError: when the local file cannot be written.
         :raises SFTPError: when the file has become shorter.
         """
+        freed_memory.keep(_HELD_MAX)
         self._done = start
         self._prefix = Prefix(start)
         self._meter.tell(start)
@@ -198,7 +202,8 @@ class Download:
         self._done += received
         if received < length:
             self._again.append((offset + received, length - received))
-        self._progress.set()
+        if self._asked <= _ASKED_ENOUGH:
+            self._progress.set()
 
     def ended(self, offset: int, length: int) -> None:
         """The file ends before a part."""

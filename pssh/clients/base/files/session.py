@@ -317,8 +317,8 @@ class SFTPSession:
         looked_at = -1
         try:
             while self._error is None:
-                data = connection.attempt(channel.read, STDOUT, _READ_SIZE)
-                if data is WOULD_BLOCK:
+                pieces = connection.attempt(channel.read_pieces, STDOUT, _READ_SIZE)
+                if pieces is WOULD_BLOCK:
                     # While keys are exchanged libssh2 may hand out nothing of what has arrived:
                     # only when more has come from the network it is worth another look.
                     taken = connection.bytes_taken()
@@ -329,16 +329,17 @@ class SFTPSession:
                         turn = 0
                         connection.wait()
                     continue
-                turn += len(data)
-                if turn > _TURN:
-                    turn = 0
-                    gevent.sleep(0)
-                if not data:
+                if not pieces:
                     self._read_stderr()
                     self._fail(self._ended())
                     return
-                for waiter, reply in exchange.receive(data):
-                    waiter(reply)
+                for data in pieces:
+                    turn += len(data)
+                    for waiter, reply in exchange.receive(data):
+                        waiter(reply)
+                if turn > _TURN:
+                    turn = 0
+                    gevent.sleep(0)
         except PSSHError as ex:
             self._fail(ex)
         except KeyboardInterrupt as ex:
