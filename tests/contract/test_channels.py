@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pssh.clients.base import arrivals
 from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import Timeout
@@ -60,6 +61,17 @@ def test_eagain_write_of_much(client: BaseSSHClient) -> None:
     client.eagain_write(channel.write, b"x" * 10_000_000)
     client.eagain(channel.send_eof)
     assert read_all(client, channel) == b"10000000\n"
+
+
+def test_the_server_need_not_wait_for_an_acknowledgement(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # OpenSSH sends its host keys before it answers, and then nothing until it knows that they have
+    # come.
+    told: list[object] = []
+    monkeypatch.setattr(arrivals, "acknowledge", told.append)
+    assert lines(connect().run_command("echo x")) == ["x"]
+    assert told
 
 
 def test_read_pieces(client: BaseSSHClient) -> None:

@@ -176,7 +176,11 @@ class Connection:
         # The library opens one channel of a session at a time (see the seam).
         with self._opening:
             try:
-                return self.call(self.session.open_session)
+                while (opened := self.attempt(self.session.open_session)) is WOULD_BLOCK:
+                    # OpenSSH tells its host keys first, and the answer only afterwards.
+                    arrivals.acknowledge(self.sock)
+                    self.wait()
+                return opened
             finally:
                 if self._waiters and self.session.opens_in_turn:
                     self.wake()
