@@ -13,6 +13,7 @@ import gevent
 import pytest
 
 from pssh.clients.base.single import BaseSSHClient
+from pssh.clients.base.task import Task
 from pssh.config import HostConfig
 from pssh.exceptions import (
     AuthenticationError,
@@ -387,6 +388,27 @@ def test_a_silent_target(connect: Connect, fleet: Fleet) -> None:
         connect(**fleet.settings(port=server.port, timeout=2))
     assert not isinstance(error.value, ProxyError)
     assert error.value.port == server.port
+
+
+def test_a_bastion_that_dies_while_others_connect_through_it(
+    connect: Connect, fleet: Fleet
+) -> None:
+    before = logins(fleet.bastion)
+    with Silent() as silent, NeverAccepts() as never:
+        ways = [fleet.settings(port=server.port, num_retries=1) for server in (silent, never)]
+        attempts = [Task(partial(connect, **way)) for way in ways]
+        for attempt in attempts:
+            attempt.start()
+        eventually(lambda: silent.accepted == 1, "the handshake to begin")
+        eventually(lambda: logins(fleet.bastion) == before + 2, "both to have logged in")
+        fleet.bastion.kill_connections()
+        for attempt, way in zip(attempts, ways, strict=True):
+            with pytest.raises(ProxyError, match="was lost") as error:
+                attempt.get(timeout=20)
+            assert error.value.port == way["port"]
+            assert error.value.proxy_port == fleet.bastion.port
+        # The other one may not know yet that it has logged in.
+        assert isinstance(attempts[0].exception, ProxyConnectionLostError)
 
 
 @pytest.mark.parametrize(
