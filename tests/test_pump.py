@@ -30,7 +30,8 @@ class Taker:
 
     def __init__(self) -> None:
         self._sock, self._other = socket.socketpair()
-        self.fileno = self._sock.fileno
+        self.fileno, self.recv = self._sock.fileno, self._sock.recv
+        self.shutdown = self._sock.shutdown
         self.taken = 0
 
     def send(self, data: memoryview, _flags: int) -> int:

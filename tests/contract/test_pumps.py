@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import gevent
 import pytest
+from gevent import socket
 
 from pssh.clients.base import pumps
 from pssh.clients.base.connection import Connection
@@ -85,6 +87,59 @@ def test_what_is_not_read_is_held_back(connect: Connect) -> None:
             end.close()
         eventually(lambda: not floods.open, "the end of the flood")
         held.done.wait()
+
+
+def greet(sock: socket.socket) -> None:
+    """Speak first."""
+    sock.sendall(GOODBYE)
+    read_all(sock)
+
+
+def test_what_came_before_its_pump_was_there(connect: Connect) -> None:
+    connection = connect().connect()
+    with listening(echo) as endpoint, listening(greet) as greeting:
+        # While there is a pump, it takes what comes, for whichever channel.
+        pumped, idle = socket_pair()
+        pumps.start(connection, connection.open_direct_tcpip(endpoint.destination), pumped)
+        for _ in range(5):
+            channel = connection.open_direct_tcpip(greeting.destination)
+            # Somebody else's answer comes behind the greeting, and both have been taken.
+            exchange(connection, endpoint, b"x")
+            pumped, sock = socket_pair()
+            pumps.start(connection, channel, pumped)
+            assert sock.recv(100) == GOODBYE
+            sock.close()
+        idle.close()
+        eventually(lambda: not endpoint.open and not greeting.open, "the tunnels to end")
+
+
+def leave_early(sock: socket.socket) -> None:
+    """Take little of what comes, say something, and go."""
+    sock.recv(1)
+    sock.sendall(GOODBYE)
+
+
+def test_an_end_that_leaves_while_it_is_sent_more(connect: Connect) -> None:
+    connection = connect().connect()
+    with listening(leave_early) as endpoint, listening(echo) as other:
+        for _ in range(5):
+            channel = connection.open_direct_tcpip(endpoint.destination)
+            pumped, sock = socket_pair()
+            pump = pumps.start(connection, channel, pumped)
+            sending = gevent.spawn(_send_in_vain, sock)
+            # What it said is not lost, and nobody else is harmed.
+            assert read_all(sock) == GOODBYE
+            exchange(connection, other, b"x")
+            sending.join()
+            pump.done.wait()
+            sock.close()
+    assert connection.alive
+
+
+def _send_in_vain(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.sendall(b"x" * 20_000_000)
+        sock.shutdown(1)
 
 
 def test_one_that_takes_long_to_open_holds_up_no_other(connect: Connect) -> None:

@@ -22,6 +22,7 @@ from pssh.clients.base.transport import (
     Transport,
     TransportSocket,
     carried_pair,
+    close_drained,
 )
 from pssh.exceptions import ProxyConnectionLostError, ProxyError
 from pssh.utils import logger
@@ -282,7 +283,7 @@ class CommandCarrier:
         # Only now, so that the session's end can be explained.
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
+        close_drained(self._sock)
 
 
 class _CommandEnded(Exception):

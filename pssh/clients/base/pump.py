@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import STDOUT, WOULD_BLOCK, Channel
+from pssh.clients.base.transport import close_drained
 from pssh.exceptions import PSSHError
 
 if TYPE_CHECKING:
@@ -265,5 +266,5 @@ class Pump:
         if self._on_end is not None:
             self._on_end(self)
             self._on_end = None
-        self.sock.close()
+        close_drained(self.sock)
         self.done.set()

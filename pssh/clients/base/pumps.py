@@ -166,14 +166,16 @@ class Pumps:
         self._scanned = self.connection.bytes_taken()
         more = asked = False
         for pump in list(self._pumps):
-            if pump.blocked:
-                pump.from_socket(self._buffer)
-            if not pump.wants_channel or pump not in self._pumps:
+            if pump not in self._pumps:
                 continue
             # One read takes from the network what there is, for whichever channel.
-            if not asked or pump.has_news:
+            if pump.wants_channel and (not asked or pump.has_news):
                 asked = True
                 more = pump.from_channel() or more
+            # After the read: a channel that the server has closed takes nothing any more, which
+            # is known once everything has been read.
+            if pump.blocked and pump in self._pumps:
+                pump.from_socket(self._buffer)
         if more:
             self._scanned = -1
         return more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from abc import ABC, abstractmethod
@@ -17,6 +18,9 @@ from pssh.clients.base import arrivals
 #: What a pair of sockets may hold each way, in bytes, as far as the system allows. Whoever is at
 #: one end is woken for the other end's sake as seldom as it is large.
 _BUFFER = 512 * 1024
+
+#: What is read at once of what nobody wants.
+_DRAINED = 64 * 1024
 
 # The real one, also when the program has made the standard library cooperative.
 _socket: type[socket.socket] = get_original("socket", "socket")
@@ -97,6 +101,21 @@ def carried_pair() -> tuple[CarriedSocket, socket.socket]:
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
     return sock, other_end
+
+
+def close_drained(sock: socket.socket) -> None:
+    """Close a socket of which not everything may have been read.
+
+    To close it as it is would be a reset. At the other end of a pair that comes before what is
+    there to be read: of a host that has gone, its last words.
+    """
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
+        # What a pair holds; whoever sends more from elsewhere is not waited for.
+        for _ in range(_BUFFER * 2 // _DRAINED + 1):
+            if not sock.recv(_DRAINED, socket.MSG_DONTWAIT):
+                break
+    sock.close()
 
 
 def plain(sock: socket.socket) -> socket.socket:

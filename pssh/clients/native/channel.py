@@ -17,7 +17,7 @@ from pssh.clients.base.seam import (
 )
 from pssh.clients.native import libssh2
 from pssh.clients.native.errors import error_for_code
-from pssh.exceptions import InvalidAPIUseError
+from pssh.exceptions import InvalidAPIUseError, SessionError
 
 if TYPE_CHECKING:
     from ssh2.channel import Channel as RawChannel
@@ -47,10 +47,17 @@ class NativeChannel(Channel):
     def _requested(self, code: int) -> WouldBlock | None:
         if code != LIBSSH2_ERROR_EAGAIN:
             return None
-        # libssh2 itself goes on waiting for an answer that cannot come any more.
-        if self._open.eof() and self._open.wait_closed() != LIBSSH2_ERROR_EAGAIN:
+        if self._closed_by_server():
             raise unanswered(self._session.host, self._session.port)
         return WOULD_BLOCK
+
+    def _closed_by_server(self) -> bool:
+        """Whether libssh2 goes on waiting for what cannot come any more.
+
+        That is known once everything has been read.
+        """
+        raw = self._open
+        return bool(raw.eof()) and raw.wait_closed() != LIBSSH2_ERROR_EAGAIN
 
     def request_exec(self, command: bytes) -> WouldBlock | None:
         try:
@@ -160,8 +167,20 @@ class NativeChannel(Channel):
         # With the rest still to come the caller writes on at once: a packet that is partly
         # sent is finished by that, before anybody else's turn.
         if written == 0 and code == LIBSSH2_ERROR_EAGAIN:
+            if self._closed_by_server():
+                raise self._closed_error()
             return WOULD_BLOCK
         return int(written)
+
+    def _closed_error(self) -> SessionError:
+        host, port = self._session.host, self._session.port
+        return SessionError(
+            "Could not write to the command on host %s:%s: the server has closed the channel",
+            host,
+            port,
+            host=host,
+            port=port,
+        )
 
     def send_eof(self) -> WouldBlock | None:
         try:
