@@ -10,6 +10,7 @@ JSON object of the fields of :class:`Job`), each line of the output the exit sta
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -35,6 +36,8 @@ def serve() -> None:
     for library in ("native", "ssh"):
         # Not only the module: its clients are loaded when they are first asked for.
         importlib.import_module(f"pssh.clients.{library}").ParallelSSHClient  # noqa: B018
+    # Otherwise the collector of each copy would touch, and so copy, all of this one's memory.
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -92,7 +91,7 @@ class FaultySFTPServer(OpenSSHServer):
 
         :param faults: the first one that fits a request counts.
         """
-        self._plan.write_text(json.dumps([fault.plan for fault in faults]))
+        self._plan.write_text(repr([fault.plan for fault in faults]))
 
 
 def sftp_server() -> str:

@@ -1,24 +1,24 @@
 """The program between an SSH server and its SFTP server, which spoils what passes.
 
-``python sftp_between.py <plan> <sftp-server>``: the plan is a file with a JSON list of what
-:class:`tests.servers.faulty_sftp.Fault` describes. It needs the standard library alone: it is run
-by the account, with any interpreter that the account may use.
+``python sftp_between.py <plan> <sftp-server>``: the plan is a file with what
+:class:`tests.servers.faulty_sftp.Fault` describes, a list that is written as in Python. It needs
+the standard library alone: it is run by the account, with any interpreter that the account may use.
+It starts for each SFTP session, of which the tests have hundreds: what it imports loads quickly.
 """
 
 from __future__ import annotations
 
-import json
+import _thread
 import os
 import select
 import struct
-import subprocess
 import sys
-import threading
-from collections import Counter
-from pathlib import Path
-from typing import Any
 
-Fault = dict[str, Any]
+TYPE_CHECKING = False  # that of `typing`, which takes long to load
+if TYPE_CHECKING:
+    from typing import Any
+
+    Fault = dict[str, Any]
 
 #: Requests that a fault can be about (draft-ietf-secsh-filexfer-02 section 3).
 REQUESTS = {
@@ -51,33 +51,33 @@ class Between:
     """Passes packets on in both directions.
 
     :param plan: the faults.
-    :param server: the SFTP server.
+    :param asking: where the SFTP server is asked.
+    :param answering: where it answers.
     """
 
-    def __init__(self, plan: list[Fault], server: subprocess.Popen[bytes]) -> None:
+    def __init__(self, plan: list[Fault], asking: int, answering: int) -> None:
         self._plan = plan
-        self._server = server
-        self._count: Counter[str] = Counter()
+        self._asking = asking
+        self._answering = answering
+        self._count: dict[str, int] = {}
         #: Request id -> what is to be done to the reply.
         self._spoiled: dict[bytes, Fault] = {}
         #: Replies that are held back: how many others come first, and the packet.
         self._held: list[list[Any]] = []
         self._entries = 0
-        self._writing = threading.Lock()
+        self._writing = _thread.allocate_lock()
 
     def pass_requests(self) -> None:
         """Pass on what the client asks, until it asks no more."""
-        assert self._server.stdin is not None
         while (packet := read_packet(0)) is not None:
             fault = self._fault_for(packet)
             if fault is None or self._may_pass(fault, packet):
-                write_all(self._server.stdin.fileno(), framed(packet))
-        self._server.stdin.close()
+                write_all(self._asking, framed(packet))
+        os.close(self._asking)
 
     def pass_replies(self) -> None:
         """Pass on what the server answers, until it answers no more."""
-        assert self._server.stdout is not None
-        while (packet := read_packet(self._server.stdout.fileno())) is not None:
+        while (packet := read_packet(self._answering)) is not None:
             key = b"" if packet[0] == VERSION else packet[1:5]
             fault = self._spoiled.pop(key, None)
             if fault is None:
@@ -90,8 +90,7 @@ class Between:
 
     def _fault_for(self, packet: bytes) -> Fault | None:
         name = REQUESTS.get(packet[0], "")
-        self._count[name] += 1
-        number = self._count[name]
+        number = self._count[name] = self._count.get(name, 0) + 1
         for fault in self._plan:
             if fault["on"] == name and fault["first"] <= number <= (fault["last"] or number):
                 return fault
@@ -113,7 +112,7 @@ class Between:
             self._say(framed(bytes([STATUS]) + request_id + status))
             return False
         if do == "run":
-            subprocess.run(["/bin/sh", "-c", fault["command"]], stdin=0, stdout=2, check=True)
+            run(fault["command"])
             return True
         self._spoiled[b"" if packet[0] == INIT else request_id] = fault
         return True
@@ -238,12 +237,28 @@ def wait_for_the_end() -> None:
     leaving.poll()
 
 
+def run(command: str) -> None:
+    """Run a command of the shell, whose output goes where our errors go."""
+    arguments = ["/bin/sh", "-c", command]
+    output = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+    child = os.posix_spawn(arguments[0], arguments, os.environ, file_actions=output)
+    assert os.waitpid(child, 0)[1] == 0, command
+
+
 def main(plan: str, server: str) -> None:
     """Stand between our standard streams and the SFTP server."""
-    with subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        between = Between(json.loads(Path(plan).read_text()), child)
-        threading.Thread(target=between.pass_replies, daemon=True).start()
-        between.pass_requests()
+    with open(plan) as written:
+        faults = eval(written.read())
+    asked, asking = os.pipe()
+    answering, answered = os.pipe()
+    streams = [(os.POSIX_SPAWN_DUP2, asked, 0), (os.POSIX_SPAWN_DUP2, answered, 1)]
+    child = os.posix_spawn(server, [server], os.environ, file_actions=streams)
+    os.close(asked)
+    os.close(answered)
+    between = Between(faults, asking, answering)
+    _thread.start_new_thread(between.pass_replies, ())
+    between.pass_requests()
+    os.waitpid(child, 0)
 
 
 if __name__ == "__main__":
