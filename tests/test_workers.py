@@ -80,17 +80,26 @@ def test_nothing_of_a_job_is_kept() -> None:
     class Something:
         pass
 
-    something = Something()
-    reference = weakref.ref(something)
+    kept: list[object] = []
 
     def job(_something: Something) -> None:
         pass
 
-    workers.start(job, something)
-    gevent.sleep(0)
-    gevent.sleep(0)
-    del something
-    assert reference() is None
+    def in_thread() -> None:
+        # The thread's first job begins a greenlet, which then does the second one.
+        for _ in range(2):
+            something = Something()
+            reference = weakref.ref(something)
+            workers.start(job, something)
+            gevent.sleep(0)
+            gevent.sleep(0)
+            del something
+            kept.append(reference())
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert kept == [None, None]
 
 
 def test_an_error_is_printed_and_the_next_job_is_done(

@@ -32,7 +32,8 @@ def start(job: Callable[..., object], *args: Any) -> None:
     if workers.idle:
         hub.loop.run_callback(workers.idle.pop().switch, job, args)
     else:
-        gevent.spawn_raw(workers.work, job, args)
+        # What a greenlet is called with lives as long as it does, so the job is not among that.
+        gevent.spawn_raw(workers.work, [(job, args)])
 
 
 class _Workers:
@@ -44,9 +45,10 @@ class _Workers:
         self._hub = hub
         self.idle: list[Any] = []
 
-    def work(self, job: Callable[..., object], args: tuple[Any, ...]) -> None:
-        """Do this job and those that come after it: what each greenlet runs."""
+    def work(self, first: list[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+        """Do a job, which it takes out of the list, and those after it: what each greenlet runs."""
         me = getcurrent()
+        job, args = first.pop()
         while True:
             job(*args)
             # Until the next job comes it keeps nothing of this one.
