@@ -296,6 +296,18 @@ def test_a_bastion_that_dies_fails_all(connect_all: ConnectAll, fleet: Fleet) ->
     assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 5
 
 
+def test_a_bastion_that_has_died_unnoticed(connect_all: ConnectAll, fleet: Fleet) -> None:
+    client = connect_all(3, **fleet.settings())
+    every, client.hosts = client.hosts, client.hosts[:1]
+    assert lines(client.run_command("echo x")[0]) == ["x"]
+    before = logins(fleet.bastion)
+    # The loop has no turn until it is used for the others.
+    fleet.bastion.kill_connections()
+    client.hosts = every
+    assert [lines(output) for output in client.run_command("echo x")] == [["x"]] * 3
+    assert logins(fleet.bastion) == before + 1
+
+
 def test_a_single_channel_that_dies(connect_all: ConnectAll, fleet: Fleet) -> None:
     with Gate(fleet.target.host, fleet.target.port) as other:
         fleet.know((fleet.target, other.port))
