@@ -659,6 +659,8 @@ def test_one_of_several_is_killed_while_it_sends(
             sending.remove(gevent.getcurrent())
 
     monkeypatch.setattr(SFTPSession, "submit", noted)
+    # As for a server that is far away: more than fits into all buffers on the way.
+    monkeypatch.setattr(SFTPSession, "writes_max", 8 * MEGABYTE)
     client = connect(port=proxy.port, host_key_policy="ignore")
     (tmp_path / "original").write_bytes(content(8 * MEGABYTE))
     stalled = Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
+import time
 from collections.abc import Callable
 
 import gevent
@@ -43,9 +44,11 @@ class OpenHandle:
         :raises SFTPIOError: when the server refuses.
         """
         opening = _Opening(session)
+        began = time.monotonic()
         try:
             session.submit(request, opening)
             reply = session.wait_for(opening.answer, action)
+            session.answered_since(began)
         except BaseException:
             opening.give_up()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import stat
+import time
 
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.copy_errors import about_file, explain_failure, not_regular
@@ -82,9 +83,11 @@ class _Put:
         flags = _WRITE if self._copy.options.resume else _WRITE | constants.SSH_FXF_TRUNC
         # Until it is whole, it has to be one that we can write to.
         mode = stat.S_IMODE(self._source.status.st_mode) | stat.S_IWUSR
+        began = time.monotonic()
         opening = session.ask(requests.open_file(path, flags, Attributes(permissions=mode)))
         looked = session.ask(requests.stat(path))
         opened = session.wait_for(opening, "open a file")
+        session.answered_since(began)
         there = session.wait_for(looked, "look at a file")
         attributes = there.attributes if isinstance(there, FileAttributes) else Attributes()
         if isinstance(opened, Handle):

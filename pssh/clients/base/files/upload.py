@@ -17,10 +17,6 @@ from pssh.sftp import requests
 from pssh.sftp.names import printable
 from pssh.sftp.replies import Reply, Status
 
-#: Bytes that may be without an answer. What is on its way at a time the window of the channel
-#: limits as well (2 MiB for OpenSSH).
-_UNANSWERED_MAX = 8 * 1024 * 1024
-
 
 class Upload:
     """Sends a local file to an open remote one.
@@ -101,9 +97,10 @@ class Upload:
 
     def _send(self, offset: int, block: memoryview) -> None:
         piece = self._rate.piece(self._session.write_size)
+        most = self._session.writes_max
         while block:
             part, block = block[:piece], block[piece:]
-            while self._unanswered and self._unanswered + len(part) > _UNANSWERED_MAX:
+            while self._unanswered and self._unanswered + len(part) > most:
                 self._wait()
             self._check()
             self._rate.pause(len(part))

@@ -14,9 +14,6 @@ from pssh.exceptions import PSSHError
 from pssh.sftp import requests
 from pssh.sftp.replies import Reply, Status
 
-#: Bytes that may be written without an answer. What is on its way at a time the window of the
-#: channel limits as well.
-_UNANSWERED_MAX = 8 * 1024 * 1024
 #: Writes of fewer bytes share packets.
 _SMALL = 16 * 1024
 #: Where a file ends at the latest.
@@ -127,7 +124,7 @@ class WriteBehind:
         piece = data[: session.write_size]
         size = len(piece)
         request = requests.write_header(self._file.value, offset, size)
-        while self._unanswered and self._unanswered + size > _UNANSWERED_MAX:
+        while self._unanswered and self._unanswered + size > session.writes_max:
             self._wait()
         self._check()
         self._unanswered += size
