@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import itertools
 import os
@@ -15,7 +16,6 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -53,7 +53,7 @@ class Account:
             self.password = secrets.token_hex(12)
             self.name = f"{NAME_PREFIX}-{os.getpid()}-{next(_numbers)}"
             atexit.register(self.remove)
-            _create(self.name, _homes() / self.name, self.password)
+            _create(self.name, self.password)
         else:
             self.name = pwd.getpwuid(os.geteuid()).pw_name
         entry = pwd.getpwnam(self.name)
@@ -105,14 +105,14 @@ def remove_stale_accounts() -> None:
             _remove(entry.pw_name)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """Keep other test processes from changing accounts meanwhile.
 
     Without that one could find the number of a stale account, another remove that account and get
     the number for a new one, and the first then kill the processes of the new one.
     """
-    folder = os.open(_homes(), os.O_RDONLY | os.O_DIRECTORY)
+    folder = os.open(_system_homes(), os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
         yield
@@ -120,25 +120,45 @@ def _one_at_a_time() -> Iterator[None]:
         os.close(folder)
 
 
-def _homes() -> Path:
-    """A folder for the home folder, one that a strict sshd trusts: only root can write to it."""
+def _system_homes() -> Path:
+    """Where the system keeps home folders, to which only root can write."""
     for folder in (Path("/home"), Path("/var/lib")):
         if folder.is_dir() and not folder.stat().st_mode & (stat.S_IWOTH | stat.S_IWGRP):
             return folder
     return Path(tempfile.gettempdir())
 
 
-def _create(name: str, home: Path, password: str) -> None:
+def _homes() -> Path:
+    """A folder for the home folder, one that a strict sshd trusts: only root can write to it.
+
+    It is among the temporary files, which may be kept in memory, unless the account could not
+    get there.
+    """
+    folder = Path(tempfile.gettempdir()).resolve() / f"{NAME_PREFIX}-homes"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(0o755)
+    found = folder.lstat()
+    ours = (
+        stat.S_ISDIR(found.st_mode) and found.st_uid == 0 and stat.S_IMODE(found.st_mode) == 0o755
+    )
+    if ours and all(parent.stat().st_mode & stat.S_IXOTH for parent in folder.parents):
+        return folder
+    return _system_homes()
+
+
+def _create(name: str, password: str) -> None:
     with _one_at_a_time():
+        home = _homes() / name
         _change_accounts(
             find_program("useradd", "passwd"),
             *("--no-create-home", "--home-dir", str(home), "--shell", SHELL),
             *("--user-group", "--no-log-init", name),
         )
         _change_accounts(find_program("chpasswd", "passwd"), text=f"{name}:{password}\n")
-    entry = pwd.getpwnam(name)
-    home.mkdir(mode=0o755)
-    os.chown(home, entry.pw_uid, entry.pw_gid)
+        entry = pwd.getpwnam(name)
+        home.mkdir(mode=0o755)
+        os.chown(home, entry.pw_uid, entry.pw_gid)
 
 
 def _remove(name: str) -> None:
@@ -156,6 +176,9 @@ def _remove(name: str) -> None:
                 raise
         if Path(entry.pw_dir).name == name:
             shutil.rmtree(entry.pw_dir, ignore_errors=True)
+            if Path(entry.pw_dir).parent.name == f"{NAME_PREFIX}-homes":
+                with contextlib.suppress(OSError):  # others' are still there
+                    os.rmdir(Path(entry.pw_dir).parent)
 
 
 def _exists(name: str) -> bool:
