@@ -206,7 +206,7 @@ ABILITIES = (
     Ability("Interactive shells", seam=["request_shell"], client=["open_shell"]),
     Ability(
         "Copies of files (SFTP and SCP)",
-        seam=["request_subsystem"],
+        seam=["request_subsystem", "read_pieces"],
         client=["copy_file", "copy_remote_file", "scp_send", "scp_recv", "open_sftp"],
     ),
     Ability(
