@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -105,11 +106,29 @@ def test_the_gate_is_closed_to_us(connect: Connect, sshd: OpenSSHServer) -> None
         assert gate.refused == 1
 
 
+def listening_ports() -> set[str]:
+    """Where this process listens, as the system writes it."""
+    ours = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            ours.add(os.readlink(descriptor))
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/self/net/{table}").read_text().splitlines()[1:]
+    ]
+    # Its local address, its state, and its inode.
+    return {words[1] for words in lines if words[3] == "0A" and f"socket:[{words[9]}]" in ours}
+
+
 def test_everything_works_behind_a_bastion(
     connect: Connect, fleet: Fleet, tmp_path: Path, remote_folder: Path
 ) -> None:
+    before = listening_ports()
     client = connect(**fleet.settings())
     output = client.run_command("cat; exit 3")
+    # Nobody else of this machine gets there through this process.
+    assert listening_ports() == before != set()
     stdin(output).write("hello\n")
     stdin(output).close()
     assert lines(output) == ["hello"]
