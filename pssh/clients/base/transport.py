@@ -17,7 +17,7 @@ from pssh.clients.base import arrivals
 
 #: What a pair of sockets may hold each way, in bytes, as far as the system allows. Whoever is at
 #: one end is woken for the other end's sake as seldom as it is large.
-_BUFFER = 512 * 1024
+_BUFFER = 256 * 1024
 
 #: What is read at once of what nobody wants.
 _DRAINED = 64 * 1024
