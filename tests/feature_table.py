@@ -206,7 +206,7 @@ ABILITIES = (
     Ability("Interactive shells", seam=["request_shell"], client=["open_shell"]),
     Ability(
         "Copies of files (SFTP and SCP)",
-        seam=["request_subsystem", "read_pieces"],
+        seam=["request_subsystem"],
         client=["copy_file", "copy_remote_file", "scp_send", "scp_recv", "open_sftp"],
     ),
     Ability(
@@ -225,7 +225,7 @@ ABILITIES = (
 #: What the seam has besides, of which no user knows.
 PLUMBING = (
     *("handshake", "server_version", "auth_methods", "open_session", "directions"),
-    *("lost_descriptor", "disconnect"),
+    *("lost_descriptor", "disconnect", "read_pieces"),
 )
 
 #: The settings in lines of a table, under the names that constructors know.
