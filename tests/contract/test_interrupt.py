@@ -207,7 +207,12 @@ def test_one_host(run_interrupted: RunInterrupted) -> None:
 def test_starting(run_interrupted: RunInterrupted) -> None:
     """Before the server has said whether it has started something, it may have."""
     run_interrupted("""
+        import pssh.clients.base.ending
         from pssh.clients.base.connection import Connection
+        # What comes while sshd has not started the command yet is lost, and the next one counts.
+        pssh.clients.base.ending.GRACE = 0.5
+        # sshd signals only while the process that it started itself is there.
+        DIRECT = "exec sh -c"
         attempt, armed = Connection.attempt, []
 
         def attempt_and_hit(self, operation, *args):
@@ -227,13 +232,17 @@ def test_starting(run_interrupted: RunInterrupted) -> None:
         one = library.SSHClient(host, **settings)
         many = library.ParallelSSHClient([host] * 2, **settings)
         many.run_command("true")
+
+        def by_rules():
+            many.run_command(RUNS, shell=DIRECT, rollout=Rollout())
+
         calls = [
-            (one, lambda: one.run_command(RUNS), [hit]),
+            (one, lambda: one.run_command(RUNS, shell=DIRECT), [hit]),
             (one, one.open_shell, [hit]),
-            (many, lambda: many.run_command(RUNS), [hit_whoever_waits, lambda: None]),
-            (many, lambda: many.run_command(RUNS), [lambda: None, hit]),
-            (many, many.open_shell, [hit_whoever_waits, lambda: None]),
-            (many, lambda: many.run_command(RUNS, rollout=Rollout()), [hit_whoever_waits]),
+            (many, lambda: many.run_command(RUNS, shell=DIRECT), [hit_whoever_waits]),
+            (many, lambda: many.run_command(RUNS, shell=DIRECT), [hit]),
+            (many, many.open_shell, [hit_whoever_waits]),
+            (many, by_rules, [hit_whoever_waits]),
         ]
         for number, (client, call, hits) in enumerate(calls):
             armed[:] = hits

@@ -13,6 +13,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from pssh.clients.base.connection import Connection
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.seam import NOT_SAID, STDERR, STDOUT, WOULD_BLOCK, Channel
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.clients.reader import ConcurrentRWBuffer
@@ -447,18 +448,6 @@ class Command:
             self.done.rawlink(callback)
         else:
             gevent.spawn(self.wait).rawlink(callback)
-
-
-def pass_on(interrupt: KeyboardInterrupt) -> None:
-    """Have gevent hand Ctrl-C, which hit a greenlet of ours by chance, on to the main one.
-
-    :param interrupt: the exception.
-    """
-
-    def run() -> None:
-        raise interrupt
-
-    gevent.spawn(run)
 
 
 def _signal_number(name: str) -> int:

@@ -10,9 +10,10 @@ import gevent
 from gevent import getcurrent
 
 from pssh.clients.base import workers
-from pssh.clients.base.command import Command, pass_on
+from pssh.clients.base.command import Command
 from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.ending import end_commands, interrupted
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.parallel_files import ParallelFileAccess
 from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried, results_for
 from pssh.clients.base.single import BaseSSHClient
@@ -140,6 +141,11 @@ class ParallelCommands(ParallelFileAccess):
 
     def _interrupt_starts(self, cmds: list[CommandStart], watch: Watch | None) -> None:
         """Start no more commands, and end those that run or are being started, after Ctrl-C."""
+        with self._closed_by_another_interrupt():
+            self._give_up_starts(cmds, watch)
+            self._interrupt()
+
+    def _give_up_starts(self, cmds: list[CommandStart], watch: Watch | None) -> None:
         result = self.last_result
         if len(cmds) < len(self._hosts) and result is not None:
             result.stopped = INTERRUPTED
@@ -155,7 +161,6 @@ class ParallelCommands(ParallelFileAccess):
                 gevent.get_hub().loop.run_callback(_give_up, cmd)
         # They do so now, and what some of them may have started is left to be ended.
         gevent.sleep(0)
-        self._interrupt()
 
     def _interrupted(self, index: int) -> StoppedError:
         client = self._clients[index]

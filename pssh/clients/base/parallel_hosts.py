@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gevent.lock import BoundedSemaphore
@@ -239,10 +240,20 @@ class HostGroup(Closing):
                 client.close()
 
     def _interrupt(self) -> None:
-        for run in list(self._runs):
-            run.interrupt()
-        clients = [client for client in self._clients if client is not None]
-        end_all([client.connection for client in clients if client.connection is not None])
+        with self._closed_by_another_interrupt():
+            for run in list(self._runs):
+                run.interrupt()
+            clients = [client for client in self._clients if client is not None]
+            end_all([client.connection for client in clients if client.connection is not None])
+
+    @contextlib.contextmanager
+    def _closed_by_another_interrupt(self) -> Iterator[None]:
+        """Whoever presses Ctrl-C a second time does not want to wait, wherever that comes."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.close()
+            raise
 
 
 def _host_list(hosts: Iterable[str]) -> list[str]:

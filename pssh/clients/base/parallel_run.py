@@ -13,6 +13,7 @@ from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
 from pssh.clients.base.ending import GRACE, end_command, interrupted
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
 from pssh.exceptions import NotTriedError, Timeout
@@ -235,13 +236,20 @@ class FleetRun:
         host = job.host
         try:
             with self._slots:
+                if job.cut is not None:
+                    raise job.cut
                 job.client = self._client_of(host.index)
                 self.watch.change(host, HostState.CONNECTING)
                 job.client.connect(self._take_turn)
                 self.watch.change(host, HostState.RUNNING)
                 well = self._work(job.client, host)
         except BaseException as ex:
-            error = ex if job.cut is None or isinstance(ex, KeyboardInterrupt) else job.cut
+            if isinstance(ex, KeyboardInterrupt):
+                # It came while this greenlet had its turn, but is meant for the program, whose
+                # answer to it is to end this work, as that on the other hosts.
+                pass_on(ex)
+                job.cut = job.cut or interrupted(host.host, job.port)
+            error = ex if job.cut is None else job.cut
             host.exception = error
             self._ended(host, _CUT_SHORT[host.state])
             if error is ex:
@@ -334,6 +342,10 @@ class HostJob(Task):
     def port(self) -> int | None:
         """The host's port, once there is a client."""
         return self.client.port if self.client is not None else None
+
+    def __repr__(self) -> str:
+        # Not gevent's, which shows what it was made with, and so itself.
+        return f"<{type(self).__name__} {self.host!r}>"
 
     def close_client(self) -> None:
         """Close the connection, at once."""

@@ -13,6 +13,7 @@ import ctypes
 import errno
 from typing import TYPE_CHECKING, Any
 
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.native import libssh2
 from pssh.kexinit import KexInitReader
 
@@ -85,8 +86,8 @@ class KexInitGuard:
                 self._receive = self._replace(libssh2.CALLBACK_RECV, self._callbacks[1])
                 self._give_back_send()
             return int(send(*arguments))
-        except Exception:  # noqa: BLE001
-            return -errno.EIO
+        except BaseException as ex:  # noqa: BLE001
+            return _failed(ex)
 
     def _receives(self, sock: int, buffer: int, size: int, flags: int, abstract: int) -> int:
         try:
@@ -96,8 +97,8 @@ class KexInitGuard:
             if count > 0:
                 self._look(ctypes.string_at(buffer, count))
             return -errno.ECONNABORTED if self.named else count
-        except Exception:  # noqa: BLE001
-            return -errno.EIO
+        except BaseException as ex:  # noqa: BLE001
+            return _failed(ex)
 
     def _look(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -107,3 +108,10 @@ class KexInitGuard:
         self.named = [name for name in self._none if name.encode("ascii") in methods]
         if not self.named:
             self._give_back_receive()
+
+
+def _failed(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        # What would have been returned is not known any more, but Ctrl-C itself is not lost.
+        pass_on(error)
+    return -errno.EIO

@@ -32,6 +32,7 @@ from ssh2.exceptions import (
 from pssh import agent_protocol
 from pssh.clients.base import algorithms
 from pssh.clients.base.gone import Gone, gone
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.seam import (
     READ,
     WOULD_BLOCK,
@@ -489,7 +490,9 @@ def _sign_function(signer: Signer) -> Callable[..., int]:
             value = agent_protocol.signature_value(made)
             signature[0] = libssh2.allocate(value)  # type: ignore[index]
             signature_length[0] = len(value)  # type: ignore[index]
-        except Exception:  # noqa: BLE001 (none can pass through C)
+        except BaseException as ex:  # noqa: BLE001 (none can pass through C)
+            if isinstance(ex, KeyboardInterrupt):
+                pass_on(ex)
             return int(LIBSSH2_ERROR_AUTHENTICATION_FAILED)
         return 0
 

@@ -22,11 +22,13 @@ from pssh.clients.base.files.session import SFTPSession, open_session
 from pssh.clients.base.files.sftp_copy import SFTPCopy
 from pssh.clients.base.files.upload_tree import put_tree
 from pssh.clients.base.threads import in_thread
-from pssh.exceptions import PSSHError
+from pssh.exceptions import PSSHError, SFTPIOError, StoppedError
+from pssh.sftp import requests
 from pssh.sftp.names import encode_path
+from pssh.sftp.replies import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
 PathLike = str | os.PathLike[str]
 
@@ -158,7 +160,7 @@ class FileAccess(ChannelAccess):
         copied = SFTPCopy(session, self._resources.sources, options, Rate(options.limit_rate))
         try:
             copy(copied)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StoppedError):
             # The program may end now, and with it what was not waited for.
             session.settle(GRACE)
             raise
@@ -166,15 +168,20 @@ class FileAccess(ChannelAccess):
             if sftp is None:
                 session.close()
             if copied.left and session.interrupted and self.connected:
+                # After whatever the server has still to do for that session.
+                session.wait_closed(GRACE)
                 self._remove(copied.left)
 
-    def _remove(self, paths: Iterable[bytes]) -> None:
+    def _remove(self, left: Mapping[bytes, bool]) -> None:
         """Remove files for a session that Ctrl-C has ended, as far as they are there."""
         with contextlib.suppress(PSSHError), gevent.Timeout(GRACE, False):
             session = self._sftp_session()
-            for path in paths:
-                session.leave(path)
-            session.settle(GRACE)
+            for path, begun in left.items():
+                with contextlib.suppress(SFTPIOError):
+                    if not begun:
+                        remote.remove_empty(session, path)
+                    elif remote.stat(session, path).is_file:
+                        session.request(requests.remove(path), Status, "remove", path)
             session.close()
 
     # As 2.x has them

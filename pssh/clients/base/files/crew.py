@@ -13,6 +13,8 @@ import gevent
 from gevent.event import Event
 
 from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.interrupts import pass_on
+from pssh.exceptions import StoppedError
 
 #: Files that are copied at a time, and how many bytes they may have together: a few large files
 #: fill the line as well as many, and each takes memory.
@@ -63,6 +65,12 @@ class Crew:
     def _work(self, function: Callable[..., object], *args: Any) -> None:
         try:
             function(*args)
+        except KeyboardInterrupt as ex:
+            # It is meant for the program, and whoever works on ends with less than all.
+            pass_on(ex)
+            self._error = self._error or StoppedError(
+                "The copy was ended before its end: this program was interrupted"
+            )
         except Exception as ex:  # noqa: BLE001 (it is raised where the work was asked for)
             if self._error is None:
                 self._error = ex

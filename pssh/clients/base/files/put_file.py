@@ -13,10 +13,13 @@ from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.files.sftp_copy import SFTPCopy, attributes_of, beside
 from pssh.clients.base.files.upload import Upload
 from pssh.exceptions import (
+    ConnectionLostError,
     PSSHError,
+    SFTPError,
     SFTPFailureError,
     SFTPNoSuchFileError,
     SFTPPermissionDeniedError,
+    Timeout,
 )
 from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
@@ -68,13 +71,18 @@ class _Put:
         except SFTPFailureError as ex:
             explained = explain_failure(self._session, ex, self._written)
             if begun:
-                self._leave(there, wait=True)
+                self._leave(there)
             if explained is ex:
                 raise
             raise explained from ex
         except BaseException as ex:
-            if begun:
-                self._leave(there, wait=isinstance(ex, Exception))
+            if begun and isinstance(ex, Exception):
+                self._leave(there)
+            elif begun:
+                # Whoever gives it up, or Ctrl-C, does not want to wait.
+                self._session.before_the_end(self._leave, there)
+            else:
+                self._leave_unopened(ex)
             raise
 
     def _open(self) -> tuple[bytes, Attributes]:
@@ -129,7 +137,7 @@ class _Put:
             raise
         finally:
             if not closed and session.alive:
-                session.ask(requests.close(handle))
+                session.before_the_end(session.ask, requests.close(handle))
 
     def _bytes_there(self, handle: bytes, there: Attributes) -> int:
         """Return how many bytes of an earlier copy can stay."""
@@ -175,18 +183,24 @@ class _Put:
                 answer = session.ask(requests.setstat(self._written, shorter))
             session.wait_for(answer, "shorten a file")
 
-    def _leave(self, there: Attributes, *, wait: bool) -> None:
+    def _leave_unopened(self, error: BaseException) -> None:
+        """Leave nothing behind of a file that the server may have opened all the same."""
+        if self._copy.options.resume:
+            return
+        self._copy.left.setdefault(self._written, False)
+        if not isinstance(error, SFTPError | ConnectionLostError | Timeout):
+            # It was given up, and not refused.
+            self._session.before_the_end(remote.remove_empty, self._session, self._written)
+
+    def _leave(self, there: Attributes) -> None:
         """Leave nothing behind that looks like the file."""
         session, path = self._session, self._written
         # A device stays, and so does what resume can go on with.
         if self._copy.options.resume or there.file_type not in (None, stat.S_IFREG):
             return
-        self._copy.left.append(path)
+        self._copy.left[path] = True
         with contextlib.suppress(PSSHError):
             if not session.alive:
-                return
-            if not wait:
-                session.leave(path)
                 return
             reply = session.wait_for(session.ask(requests.realpath(path)), "find a file")
             if isinstance(reply, Names):

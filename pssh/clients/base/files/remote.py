@@ -38,6 +38,16 @@ def is_directory(session: SFTPSession, path: bytes) -> bool:
         return False
 
 
+def remove_empty(session: SFTPSession, path: bytes) -> None:
+    """Remove a file in which there is nothing; whatever else there is stays.
+
+    :raises SFTPIOError: when there is nothing, or it cannot be removed.
+    """
+    there = stat(session, path)
+    if there.is_file and not there.size:
+        session.request(requests.remove(path), Status, "remove", path)
+
+
 def make_directory(session: SFTPSession, path: bytes, mode: int | None = None) -> bool:
     """Make a directory, unless it is there.
 

@@ -6,19 +6,18 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import gevent
 from gevent.event import AsyncResult, Event
 from gevent.lock import BoundedSemaphore
 
-from pssh.clients.base.command import pass_on
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.seam import STDERR, STDOUT, WOULD_BLOCK, Channel, WouldBlock
 from pssh.exceptions import ConnectionLostError, PSSHError, SessionError, SFTPError
 from pssh.sftp import constants, requests
-from pssh.sftp.attributes import Attributes
 from pssh.sftp.exchange import Exchange
 from pssh.sftp.names import printable
 from pssh.sftp.replies import DataPart, Reply, Status
@@ -81,6 +80,7 @@ class SFTPSession:
         "_sending",
         "_told",
         "_unsent",
+        "_writing",
         "host",
         "interrupted",
         "port",
@@ -98,16 +98,17 @@ class SFTPSession:
         #: What is to be sent of the packet whose turn it is.
         self._unsent: deque[memoryview] = deque()
         self._error: BaseException | None = None
-        #: Whether it has ended because Ctrl-C came while a reply was read.
+        #: Whether it has ended because Ctrl-C came in the middle of a packet.
         self.interrupted = False
+        self._writing = False
         self._said = b""
         self._told = Event()
         self._over = Event()
         #: The shortest time in which a short request has been answered, in seconds.
         self._round_trip: float | None = None
         self._reader: gevent.Greenlet | None = None
-        #: The answers that the session's end has to wait for.
-        self._last: list[AsyncResult] = []
+        #: Greenlets that the session's end has to wait for.
+        self._last: list[gevent.Greenlet] = []
 
     def start(self) -> None:
         """Begin. What is asked next need not wait for the server's version.
@@ -230,18 +231,21 @@ class SFTPSession:
         self.submit(request, _setter(answer))
         return answer
 
-    def leave(self, path: bytes) -> None:
-        """Have a file removed, without waiting for it, before the session ends.
+    def before_the_end(self, function: Callable[..., object], *args: Any) -> None:
+        """Have something done in the background, before the session ends.
 
-        Where a symbolic link leads to it, that is what goes: what is behind it is emptied.
-
-        :param path: the file.
+        :param function: what to do; that the session may end all the same is no error of it.
+        :param args: its arguments.
         """
-        last = requests.setstat(path, Attributes(size=0)), requests.remove(path)
-        self._last += [self.ask(request) for request in last]
+
+        def run() -> None:
+            with contextlib.suppress(PSSHError):
+                function(*args)
+
+        self._last.append(gevent.spawn(run))
 
     def settle(self, seconds: float) -> None:
-        """Wait until the server has removed what :meth:`leave` was given.
+        """Wait for what :meth:`before_the_end` was given.
 
         :param seconds: how long that may take.
         """
@@ -287,7 +291,12 @@ class SFTPSession:
         except PSSHError:
             self._sending.release()
             raise
-        except BaseException:
+        except BaseException as ex:
+            if self._writing:
+                # Ctrl-C: nobody knows how much of the packet has been sent.
+                self._sending.release()
+                self._end_interrupted(ex)
+                raise
             # Whoever gave up, in the middle of a packet: the others go on behind the rest of it.
             gevent.spawn(self._send_the_rest)
             raise
@@ -319,11 +328,13 @@ class SFTPSession:
         # A connection may call this once more for who gave up, so this keeps count itself.
         if not self._unsent:
             return 0
+        self._writing = True
         sent = self._channel.write(self._unsent[0][:_WRITE_SIZE])
         if sent is not WOULD_BLOCK:
             rest = self._unsent.popleft()[sent:]
             if rest:
                 self._unsent.appendleft(rest)
+        self._writing = False
         return sent
 
     def _send_the_rest(self) -> None:
@@ -378,13 +389,16 @@ class SFTPSession:
             # a reply may be lost.
             pass_on(ex)
             gevent.sleep(0)
-            self.interrupted = True
-            self._fail(ex)
+            self._end_interrupted(ex)
         except BaseException as ex:
             self._fail(ex)
             raise
         finally:
             self._release()
+
+    def _end_interrupted(self, interrupt: BaseException) -> None:
+        self.interrupted = True
+        self._fail(interrupt)
 
     def _read_stderr(self) -> None:
         data = self._connection.attempt(self._channel.read, STDERR, _READ_SIZE)
@@ -451,7 +465,7 @@ class SFTPSession:
 
     def close(self) -> None:
         """End the session, without waiting for the server. Requests without an answer fail."""
-        if self.alive and not all(answer.ready() for answer in self._last):
+        if self.alive and not all(greenlet.ready() for greenlet in self._last):
             # A server may take what it has not got to for nothing when it sees the end.
             gevent.spawn(self._close_later)
         elif self._error is None:
@@ -464,6 +478,14 @@ class SFTPSession:
                     port=self.port,
                 )
             )
+
+    def wait_closed(self, seconds: float) -> None:
+        """After the end: wait until the server has closed the channel.
+
+        :param seconds: how long that may take.
+        """
+        if self._reader is not None:
+            self._reader.join(seconds)
 
     def _close_later(self) -> None:
         self.settle(_ENDING_MAX)

@@ -28,8 +28,8 @@ class SFTPCopy:
     sources: Sources
     options: CopyOptions
     rate: Rate
-    #: Remote files that were begun, and are to be removed again.
-    left: list[bytes] = field(default_factory=list)
+    #: Remote files that are to be removed again, and whether each was begun for certain.
+    left: dict[bytes, bool] = field(default_factory=dict)
 
     def meter(self, path: bytes, size: int) -> Meter:
         """Make what tells how far the copy of a file has got.
