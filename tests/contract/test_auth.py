@@ -330,7 +330,7 @@ def test_a_time_out_while_a_key_is_decrypted(
     settings = access(sshd, pkey=str(slow_key), password=PASSPHRASE)
 
     with pytest.raises(PSSHError, match="authenticate") as caught:
-        library.SSHClient(sshd.host, **settings, timeout=0.2)
+        library.SSHClient(sshd.host, **settings, timeout=0.2, connect_timeout=20)
     client = library.SSHClient(sshd.host, **settings)
 
     assert "0.2 seconds" in str(caught.value)

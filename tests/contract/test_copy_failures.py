@@ -670,6 +670,17 @@ def test_one_of_several_is_killed_while_it_sends(
         stalled.set()
 
     stall = once_at(MEGABYTE, hold)
+    begun: list[str] = []
+    both_have_begun = Event()
+
+    def progress(host: str, path: str, done: int, total: int) -> None:
+        if not done:
+            begun.append(path)
+            if len(begun) == 2:
+                both_have_begun.set()
+            both_have_begun.wait()
+        stall(host, path, done, total)
+
     with client.open_sftp() as sftp:
         working = {
             name: gevent.spawn(
@@ -677,7 +688,7 @@ def test_one_of_several_is_killed_while_it_sends(
                 tmp_path / "original",
                 f"{remote_folder}/{name}",
                 sftp=sftp,
-                progress=stall,
+                progress=progress,
             )
             for name in ("a", "b")
         }

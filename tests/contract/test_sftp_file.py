@@ -694,8 +694,10 @@ def test_time_outs(through_proxy: SFTPClient, proxy: CutProxy, full: Path) -> No
 
 
 def test_an_interrupted_write_is_not_forgotten(
-    through_proxy: SFTPClient, proxy: CutProxy, path: Path
+    through_proxy: SFTPClient, proxy: CutProxy, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As for a server that is far away: more than fits into all buffers on the way.
+    monkeypatch.setattr(SFTPSession, "writes_max", 8 * MEGABYTE)
     file = through_proxy.open(path, "w")
     file.write(b"small")
     proxy.stall()
