@@ -9,12 +9,14 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import ConnectionLostError, SFTPError, Timeout
 from tests.contract import copies
 from tests.contract.conftest import SERVERS, Connect
 from tests.contract.copies import (
     KILOBYTE,
+    LARGE_REQUEST,
     MEGABYTE,
     Connected,
     Recorder,
@@ -145,7 +147,11 @@ def test_a_part_of_a_file_that_is_only_for_reading(
 
 
 @pytest.mark.parametrize("at", [1, MEGABYTE, 3 * MEGABYTE])
-def test_after_a_lost_connection(connect: Connect, proxy: CutProxy, way: Way, at: int) -> None:
+def test_after_a_lost_connection(
+    connect: Connect, proxy: CutProxy, way: Way, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise all of it may be on its way, and be there, before anybody is told of this much.
+    monkeypatch.setattr(SFTPSession, "writes_max", LARGE_REQUEST)
     client = connect(port=proxy.port, host_key_policy="ignore")
     way.write("original", content(SIZE))
     with pytest.raises(ConnectionLostError):
