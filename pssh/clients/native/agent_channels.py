@@ -91,7 +91,7 @@ class AgentChannels:
         self._notify = notify
         self._waiting: deque[int] = deque()
         _takers[pointer] = self
-        libssh2.set_callback(pointer, _CALLBACK_AUTHAGENT, _callback)
+        libssh2.set_callback(pointer, _CALLBACK_AUTHAGENT, libssh2.address_of(_callback))
 
     def opened(self, channel: int) -> None:
         """Note a channel. Runs inside libssh2."""

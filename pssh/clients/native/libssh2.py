@@ -14,6 +14,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import ssh2.channel
@@ -394,7 +395,7 @@ def receiving_nothing(session: int) -> Iterator[None]:
 
     :param session: the session's pointer.
     """
-    before = set_callback(session, CALLBACK_RECV, _nothing_comes)
+    before = set_callback(session, CALLBACK_RECV, address_of(_nothing_comes))
     try:
         yield
     finally:
@@ -430,18 +431,27 @@ def userauth_publickey(raw: RawSession, user: str, blob: bytes, callback: Any) -
     )
 
 
-def set_callback(session: int, kind: int, callback: Any) -> int | None:
+def set_callback(session: int, kind: int, address: int | None) -> int | None:
     """Have libssh2 call something.
 
     :param session: the session's pointer.
     :param kind: one of libssh2's ``LIBSSH2_CALLBACK_…``.
-    :param callback: is not kept alive here; or what this has returned.
+    :param address: of a function (:func:`address_of`), or what this has returned.
     :returns: what libssh2 has called until now.
     """
-    before: int | None = _set_callback(session, kind, ctypes.cast(callback, ctypes.c_void_p))
+    before: int | None = _set_callback(session, kind, address)
     return before
 
 
+def address_of(callback: Any) -> int | None:
+    """Return where a function is that C can call.
+
+    :param callback: the function, which this does not keep alive.
+    """
+    return ctypes.cast(callback, ctypes.c_void_p).value
+
+
+@lru_cache
 def io_function(pointer: int | None) -> Any:
     """Return what libssh2 itself sends or receives with.
 

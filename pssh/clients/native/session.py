@@ -198,7 +198,7 @@ class NativeSession(Session):
     def handshake(self, sock: socket.socket) -> WouldBlock | None:
         if self._sock is None:
             self._sock = sock
-            self._guard = KexInitGuard(self._raw, _KEX_EXTENSIONS)
+            self._guard = KexInitGuard(self._raw, sock.fileno(), _KEX_EXTENSIONS)
         try:
             code = self._raw.handshake(sock)
         except SSH2Error as ex:
