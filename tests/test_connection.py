@@ -97,3 +97,22 @@ def test_who_waits_is_woken_also_when_ctrl_c_comes_in_between(
         gevent.sleep(TIME_LIMIT)
     other.get(timeout=TIME_LIMIT)
     connection.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Only Linux can be told.")
+def test_what_has_come_is_acknowledged_while_a_server_may_hold_back_an_answer(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    ours, theirs = ends
+    session: Any = ByteSession(ours)
+    connection = Connection(session, ours, "host", 22)
+    # As after a dialogue, where an acknowledgement waits for something to be sent.
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+    finding = gevent.spawn(connection.call_promptly, session.find, b"a")
+    gevent.sleep(0)
+    assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+    theirs.sendall(b"a")
+    gevent.sleep(0.01)
+    connection.attempt(session.take)
+    finding.get(timeout=TIME_LIMIT)
+    connection.close()

@@ -63,6 +63,18 @@ def test_both_ways_and_half_closed(
     assert connection.alive
 
 
+def test_what_has_come_is_acknowledged_before_it_waits(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a bastion each wait for room in a window would take 40 ms otherwise."""
+    acknowledged: list[object] = []
+    monkeypatch.setattr(pumps, "acknowledge", acknowledged.append)
+    connection = connect().connect()
+    with listening(echo) as endpoint:
+        exchange(connection, endpoint, os.urandom(8_000_000))
+    assert set(acknowledged) == {connection.sock}
+
+
 def test_what_is_not_read_is_held_back(connect: Connect) -> None:
     connection = connect().connect()
     with listening(flood) as floods, listening(lambda _: gevent.sleep(60)) as takes_none:

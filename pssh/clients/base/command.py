@@ -316,7 +316,7 @@ class Command:
     def _send(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[self.connection.call(self.channel.write, view[:WRITE_SIZE]) :]
+            view = view[self.connection.call_promptly(self.channel.write, view[:WRITE_SIZE]) :]
 
     def end_input(self) -> None:
         """Send EOF: there will be no more input. Once is enough; again does nothing.

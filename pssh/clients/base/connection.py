@@ -129,6 +129,17 @@ class Connection:
                 return result
             self.wait()
 
+    def call_promptly(self, operation: Callable[..., _Result | WouldBlock], *args: Any) -> _Result:
+        """As :meth:`call`, for what the server lets go on with something small.
+
+        An answer, or room in a window, which it may hold back until it knows that what it has
+        sent before has come (:func:`arrivals.acknowledge`).
+        """
+        while (result := self.attempt(operation, *args)) is WOULD_BLOCK:
+            arrivals.acknowledge(self.sock)
+            self.wait()
+        return result
+
     def attempt(
         self, operation: Callable[..., _Result | WouldBlock], *args: Any
     ) -> _Result | WouldBlock:
@@ -176,11 +187,8 @@ class Connection:
         # The library opens one channel of a session at a time (see the seam).
         with self._opening:
             try:
-                while (opened := self.attempt(self.session.open_session)) is WOULD_BLOCK:
-                    # OpenSSH tells its host keys first, and the answer only afterwards.
-                    arrivals.acknowledge(self.sock)
-                    self.wait()
-                return opened
+                # OpenSSH tells its host keys first, and the answer only afterwards.
+                return self.call_promptly(self.session.open_session)
             finally:
                 if self._waiters and self.session.opens_in_turn:
                     self.wake()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import gevent
 from gevent.monkey import get_original
 
+from pssh.clients.base.arrivals import acknowledge
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.pump import BLOCK, Pump
 from pssh.clients.base.seam import WOULD_BLOCK, Channel
@@ -197,6 +198,8 @@ class Pumps:
         self._asleep = True
         try:
             if self._closing or any(p.wants_channel or p.blocked for p in self._pumps):
+                # What is small may be held back over there: room in a window, or an answer.
+                acknowledge(self.connection.sock)
                 self.connection.wait()
             else:
                 # Nobody could take what comes: a connection that has something is no news.

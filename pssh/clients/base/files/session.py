@@ -314,7 +314,7 @@ class SFTPSession:
         try:
             while self._unsent:
                 with Deadline(self.timeout, self.host, self.port, "send an SFTP request"):
-                    self._connection.call(self._send_some)
+                    self._connection.call_promptly(self._send_some)
         except SessionError as ex:
             # The channel takes no more because the session ends, and whoever reads knows why.
             self._wait_for_the_end(ex)
