@@ -404,6 +404,8 @@ def test_functions_of_the_program(run_interrupted: RunInterrupted) -> None:
 
         one = library.SSHClient(host, **settings)
         many = library.ParallelSSHClient([host] * 2, **settings)
+        # One is hit while the other may not have been started, but it has been reached.
+        gevent.joinall(many.connect_auth(), raise_error=True)
         # Whoever gets no more input must not take that for all of it.
         for options in ({"on_line": hit}, {"stdin": input()}):
             armed = [True]
