@@ -112,6 +112,19 @@ def test_one_that_expires_may_lead_to_new_ones() -> None:
     assert sorted(ended) == sorted(names)
 
 
+def test_one_that_its_greenlet_dies_of_leaves_the_others_theirs(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # A bare one: what it raises comes out where it was thrown in.
+    gevent.spawn_raw(wait_for_ever, 0.02, "die")
+    others = [gevent.spawn(wait_for_ever, seconds) for seconds in (0.02, 0.04)]
+    gevent.sleep(0)
+    for other in others:
+        with pytest.raises(Timeout):
+            other.get(timeout=10)
+    assert "to die" in capfd.readouterr().err
+
+
 def test_many_that_are_over_do_not_pile_up() -> None:
     with Deadline(LONG, "the-host", 22, "wait for all of it") as outer:
         for _ in range(10_000):

@@ -145,15 +145,18 @@ class _Alarm:
         """Runs in the loop."""
         self._stop()
         now = monotonic()
-        # While one expires others may be set, be over, and be sorted anew.
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
-            deadline = heappop(self._deadlines)[2]
-            if not deadline.over:
-                self._pending -= 1
-                deadline.expire()
-        if self._deadlines:
-            at = self._deadlines[0][0]
-            self._start(at, at - monotonic())
+        try:
+            # While one expires others may be set, be over, and be sorted anew.
+            while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][2].over):
+                deadline = heappop(self._deadlines)[2]
+                if not deadline.over:
+                    self._pending -= 1
+                    deadline.expire()
+        finally:
+            # What a greenlet dies of comes out here, as Ctrl-C may: the others are not forgotten.
+            if self._deadlines:
+                at = self._deadlines[0][0]
+                self._start(at, at - monotonic())
 
 
 def _alarm_of_this_hub() -> _Alarm:

@@ -12,7 +12,7 @@ class Gone:
     In the place of the object itself: nobody then has to look first, at each call, whether it is
     still there.
 
-    :param error: makes the error to raise.
+    :param error: makes the error to raise. Not a method of who keeps this, which would keep both.
     """
 
     __slots__ = ("_error",)

@@ -8,7 +8,7 @@ import os
 import socket
 import weakref
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ssh2 import session as ssh2_session
@@ -146,7 +146,7 @@ class NativeSession(Session):
         self.host = host
         self.port = port
         #: Takes the place of the library's channels that have been released.
-        self.closed_channel: Any = gone(lambda: channel_closed(host, port))
+        self.closed_channel: Any = gone(partial(channel_closed, host, port))
         #: libssh2's session; raises when it has been disconnected.
         self._raw = ssh2_session.Session()
         self._sock: socket.socket | None = None
@@ -464,7 +464,7 @@ class NativeSession(Session):
             if channel is not None:
                 channel.release()
         self._channels.clear()
-        self._raw = gone(lambda: connection_closed(self.host, self.port))
+        self._raw = gone(partial(connection_closed, self.host, self.port))
         self._callback = None
         if self._silence is not None:
             self._silence.close()

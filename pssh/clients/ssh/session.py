@@ -10,7 +10,7 @@ import socket
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import repeat
 from typing import Any
 
@@ -171,11 +171,11 @@ class LibsshSession(Session):
         self.host = host
         self.port = port
         #: Takes the place of the library's channels that have been released.
-        self.closed_channel: Any = gone(lambda: channel_closed(host, port))
+        self.closed_channel: Any = gone(partial(channel_closed, host, port))
         self._offered = offered
         self._opened: ssh_session.Session | None = None
         #: The same; raises when there is none.
-        self._raw: ssh_session.Session = gone(self._closed_error)
+        self._raw: ssh_session.Session = gone(partial(connection_closed, self.host, self.port))
         self._pointer = 0
         self._sock: socket.socket | None = None
         self._unsent = False
@@ -193,9 +193,6 @@ class LibsshSession(Session):
         self._forwards: dict[Destination, ssh_session.Channel] = {}
         #: Kept until they are released: freeing one may send, and only we look what came of it.
         self._channels: set[LibsshChannel] = set()
-
-    def _closed_error(self) -> ConnectionLostError:
-        return connection_closed(self.host, self.port)
 
     # Errors
 
@@ -589,7 +586,7 @@ class LibsshSession(Session):
             sock.detach()
         self._key = self._queried = self._agent = None
         self._opened = None
-        self._raw = gone(self._closed_error)
+        self._raw = gone(partial(connection_closed, self.host, self.port))
 
 
 def _refusal(code: int, words: str) -> str:
