@@ -193,7 +193,7 @@ class Command:
             if channel.at_eof():
                 return
             # That has taken everything from the socket, for standard error as well.
-            if channel.has_arrived():
+            if channel.has_arrived(STDERR):
                 moved = self._move(STDERR, self.stderr) or moved
                 if channel.at_eof():
                     return

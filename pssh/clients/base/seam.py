@@ -223,8 +223,12 @@ class Channel(ABC):
         return (data,) if data else ()
 
     @abstractmethod
-    def has_arrived(self) -> bool:
-        """Whether a read of one of the streams may give something, without asking the network."""
+    def has_arrived(self, stream: int | None = None) -> bool:
+        """Whether a read may give something, without asking the network.
+
+        :param stream: of which stream; ``None`` for any. (A library that does not tell them apart
+            answers for any.)
+        """
 
     @abstractmethod
     def read_arrived(self, stream: int, size: int) -> bytes:

@@ -144,7 +144,7 @@ class NativeChannel(Channel):
             return WOULD_BLOCK
         return bytes(data)
 
-    def has_arrived(self) -> bool:
+    def has_arrived(self, stream: int | None = None) -> bool:
         # The binding's own poll_channel_read stops at the answer to a keep-alive, which
         # libssh2 leaves in its queue.
         return self._pointer is None or libssh2.bytes_queued(self._pointer) != 0

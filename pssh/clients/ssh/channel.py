@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Bytes of a channel that may wait here. What comes then stays in libssh, which lets the
 #: server send no more than its window of 2 MiB.
-_WAITING_MAX = 256 * 1024
+_WAITING_MAX = 512 * 1024
 
 #: libssh opens the window again when half of it (WINDOW_DEFAULT in its channels.c) has been
 #: taken. It is taken in just these steps: one byte off, and libssh would do so once where it
@@ -88,20 +88,20 @@ class LibsshChannel(Channel):
 
     # What libssh reads (see libssh.Receiver)
 
-    def data_arrived(self, data: bytes, is_stderr: bool) -> int:
-        """Take what came, unless too much waits already; how many bytes that was."""
-        if self._waiting_size >= _WAITING_MAX:
-            self._left_behind[is_stderr] = True
-            return 0
-        # With what came now libssh hands over what it had kept.
-        self._left_behind[is_stderr] = len(data) > self._until_window
-        data = data[: self._until_window]
+    def data_wanted(self, size: int, is_stderr: bool) -> int:
+        """How many bytes to hand over of all that libssh has of a stream."""
+        room = max(_WAITING_MAX - self._waiting_size, 0)
+        wanted = min(size, self._until_window, room)
+        self._left_behind[is_stderr] = wanted < size
+        return wanted
+
+    def data_arrived(self, data: bytes, is_stderr: bool) -> None:
+        """Take what was wanted."""
         self._taken(len(data))
         self._waiting[is_stderr].append(data)
         self._waiting_size += len(data)
         if len(data) > _SMALL:
             self._session.expect_more()
-        return len(data)
 
     def _taken(self, count: int) -> None:
         # A read may take more than was left of a step, when a packet comes meanwhile.
@@ -256,7 +256,9 @@ class LibsshChannel(Channel):
             # Whether there is more libssh says the next time.
             self._left_behind[stream] = True
 
-    def has_arrived(self) -> bool:
+    def has_arrived(self, stream: int | None = None) -> bool:
+        if stream is not None:
+            return bool(self._waiting[stream]) or self._left_behind[stream]
         return bool(self._waiting_size or self._left_behind[0] or self._left_behind[1])
 
     def read_arrived(self, stream: int, size: int) -> bytes:

@@ -218,8 +218,11 @@ def _type_name(key: int) -> bytes:
 class Receiver(Protocol):
     """What a channel is told. None of it may switch to another greenlet."""
 
-    def data_arrived(self, data: bytes, is_stderr: bool) -> int:
-        """Take data, and return how much of it; the rest stays in the library."""
+    def data_wanted(self, size: int, is_stderr: bool) -> int:
+        """How many to take of so many bytes that are there; the rest stays in the library."""
+
+    def data_arrived(self, data: bytes, is_stderr: bool) -> None:
+        """Take as many as were wanted."""
 
     def eof_arrived(self) -> None:
         """The server has sent EOF."""
@@ -244,7 +247,11 @@ def _on_data(
     if receiver is None:
         # Nobody will read it any more.
         return length
-    return receiver.data_arrived(ctypes.string_at(data, length), bool(is_stderr))
+    # What stays in the library comes again with each packet: it is not copied until it is taken.
+    count = receiver.data_wanted(length, bool(is_stderr))
+    if count:
+        receiver.data_arrived(ctypes.string_at(data, count), bool(is_stderr))
+    return count
 
 
 def _on_eof(_session: int, channel: int, _userdata: int) -> None:

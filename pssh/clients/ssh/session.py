@@ -53,7 +53,7 @@ from pssh.exceptions import ConnectionLostError, PKeyFileError, PSSHError, Sessi
 #: What libssh reads from a socket at once (MAX_BUF_SIZE in its priv.h).
 _PIECE = 4096
 #: How much of that is read before others have their turn.
-_PIECES_MAX = 32
+_PIECES_MAX = 64
 
 #: libssh's bits for the methods that a server offers (SSH_AUTH_METHOD_… in libssh.h).
 _METHODS = {
