@@ -592,8 +592,11 @@ def test_proxy_cuts(
 
 def test_proxy_cuts_after_some_bytes() -> None:
     with fakes.Garbage() as server, CutProxy("127.0.0.1", server.port) as proxy:
-        proxy.cut_after(5)
+        # It shall be connected before it is cut, or it may be this that fails.
+        proxy.stall()
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as connection:
+            proxy.cut_after(5)
+            proxy.resume()
             assert connection.recv(100) == b"HTTP/"
             with pytest.raises(ConnectionResetError):
                 connection.recv(100)

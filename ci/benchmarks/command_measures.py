@@ -41,7 +41,8 @@ def lines_of(command: str, lines: int, characters: int) -> Settings:
 
 def characters_of_sequence(last: int) -> int:
     """How many digits ``seq last`` prints."""
-    return sum(len(str(number)) for number in range(1, last + 1))
+    # Each number has one digit for each power of ten up to it.
+    return sum(last + 1 - 10**power for power in range(len(str(last))))
 
 
 def long_lines(command: str, lines: int) -> Settings:

@@ -88,7 +88,7 @@ def settings_for(keys: dict[str, Path]) -> SettingsFor:
         settings: Settings = {
             "user": server.user,
             "port": server.port,
-            "pkey": str(keys["ed25519"]),
+            "pkey": str(keys["ecdsa"]),
             "known_hosts": str(server.known_hosts),
             "num_retries": 1,
             "allow_agent": False,

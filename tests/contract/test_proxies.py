@@ -182,7 +182,7 @@ def test_who_logs_in_differently_has_a_connection_of_his_own(
     before = logins(fleet.bastion)
     config = [
         HostConfig(),
-        HostConfig(proxy_pkey=str(keys["ecdsa"])),
+        HostConfig(proxy_pkey=str(keys["rsa"])),
         HostConfig(proxy_host=fleet.inner.host, proxy_port=fleet.inner.port),
         HostConfig(timeout=20, alias="other", num_retries=2),
     ]

@@ -45,7 +45,8 @@ class OpenSSHServer(ForkingServer):
         super().__init__(folder, "sshd", account.name, account.password)
         self._account = account
         self._options = {name.lower(): (name, value) for name, value in (options or {}).items()}
-        self._ipv6 = ipv6
+        if ipv6:
+            self.hosts = (self.host, "::1")
         self._environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             **(environment or {}),
@@ -96,7 +97,7 @@ class OpenSSHServer(ForkingServer):
     def _defaults(self, port: int) -> dict[str, str | Sequence[str]]:
         interactive = self._options.get("kbdinteractiveauthentication", ("", "no"))[1]
         return {
-            "ListenAddress": [f"127.0.0.1:{port}", *([f"[::1]:{port}"] if self._ipv6 else [])],
+            "ListenAddress": [f"[{host}]:{port}" for host in self.hosts],
             "HostKey": [str(path) for path in self.host_key_paths],
             "PidFile": str(self.folder / "sshd.pid"),
             "AuthorizedKeysFile": str(self.authorized_keys_path),

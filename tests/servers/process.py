@@ -40,33 +40,40 @@ def find_program(name: str, package: str) -> str:
     return str(Path(found).absolute())
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port on which nobody listens at this moment."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_port(*hosts: str) -> int:
+    """A TCP port on which nobody listens at this moment.
+
+    :param hosts: on which of our addresses, by default on ``127.0.0.1``.
+    """
+    first, *others = hosts or ("127.0.0.1",)
+    while True:
+        with closing(socket.socket(_family(first))) as probe:
+            probe.bind((first, 0))
+            port = int(probe.getsockname()[1])
+        if not any(_is_taken(host, port) for host in others):
+            return port
 
 
-def is_listening(port: int) -> bool:
-    """Whether somebody listens on the port of ``127.0.0.1`` or ``::1``.
+def is_listening(port: int, *hosts: str) -> bool:
+    """Whether somebody listens on the port of each of our addresses, by default ``127.0.0.1``.
 
     Unlike connecting, asking leaves no trace there, and unlike reading the kernel's table of
     connections it costs next to nothing.
     """
-    return any(
-        _is_taken(family, (address, port))
-        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-    )
+    return all(_is_taken(host, port) for host in hosts or ("127.0.0.1",))
 
 
-def _is_taken(family: socket.AddressFamily, address: tuple[str, int]) -> bool:
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _is_taken(host: str, port: int) -> bool:
     try:
-        with socket.socket(family) as probe:
+        with socket.socket(_family(host)) as probe:
             # Only one that listens stands in the way of this; nor does this stand in the way of
             # a server that is about to do so.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+            probe.bind((host, port))
     except OSError as error:
         return error.errno == errno.EADDRINUSE
     return False
@@ -114,13 +121,16 @@ class ServerProcess:
         """The child's own running children."""
         return child_processes(self.pid)
 
-    def wait_until_listening(self, port: int, timeout: float = 10.0) -> None:
+    def wait_until_listening(self, port: int, *hosts: str, timeout: float = 10.0) -> None:
         """Wait until the child listens on the port.
 
+        :param hosts: on which of our addresses, by default on ``127.0.0.1``.
         :param timeout: in seconds.
         :raises ServerStartError: when it ends first or takes too long; its log is in the message.
         """
-        self._wait_until(lambda: is_listening(port), f"{self.name} to listen on {port}", timeout)
+        self._wait_until(
+            lambda: is_listening(port, *hosts), f"{self.name} to listen on {port}", timeout
+        )
         if not self.is_running():
             raise self._start_error(f"{self.name} ended before it listened on {port}.")
 

@@ -24,6 +24,8 @@ class Server(abc.ABC):
     """
 
     host = "127.0.0.1"
+    #: All the addresses that it listens on.
+    hosts: tuple[str, ...] = (host,)
 
     def __init__(self, folder: Path, name: str, user: str, password: str | None) -> None:
         self.folder = folder.absolute()
@@ -78,7 +80,7 @@ class Server(abc.ABC):
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(START_ATTEMPTS):
-            port = free_port(self.host)
+            port = free_port(*self.hosts)
             try:
                 self._start(port)
             except ServerStartError as error:
@@ -94,7 +96,7 @@ class Server(abc.ABC):
     def _start(self, port: int) -> None:
         process = self._launch(port)
         try:
-            process.wait_until_listening(port)
+            process.wait_until_listening(port, *self.hosts)
         except BaseException:
             process.stop()
             raise
