@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import socket
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import READ, WOULD_BLOCK, WouldBlock
+from pssh.clients.base.task import Task
 from pssh.clients.base.transport import TransportSocket
 
 #: Seconds after which somebody has slept through what is there for him.
@@ -116,3 +120,35 @@ def test_what_has_come_is_acknowledged_while_a_server_may_hold_back_an_answer(
     connection.attempt(session.take)
     finding.get(timeout=TIME_LIMIT)
     connection.close()
+
+
+class Made:
+    """What a call has made before it failed."""
+
+
+def test_who_forgets_a_failure_keeps_nothing_of_it(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    """A socket of libssh is open for as long as anything refers to its session."""
+    all_made: list[weakref.ref[Made]] = []
+
+    def fail(kind: type[BaseException]) -> None:
+        made = Made()
+        all_made.append(weakref.ref(made))
+        raise kind
+
+    session: Any = ByteSession(ends[0])
+    connection = Connection(session, ends[0], "host", 22)
+    gc.disable()  # it would find what refers to itself, some time
+    try:
+        for kind in (KeyError, KeyboardInterrupt):
+            with contextlib.suppress(kind):
+                connection.attempt(fail, kind)
+        Task(fail, KeyError).start()
+        gevent.sleep(0)
+        gevent.sleep(0)
+        assert len(all_made) == 3
+        assert [made() for made in all_made] == [None] * 3
+    finally:
+        gc.enable()
+        connection.close()

@@ -156,11 +156,16 @@ class Connection:
                 continue
             try:
                 result = operation(*args)
-            except BaseException as ex:
+            except BaseException as ex:  # noqa: BLE001 (raised again)
                 failure = self._failed(ex)
-                if failure is ex:
-                    raise
-                raise failure from ex
+                try:
+                    if failure is ex:
+                        raise
+                    raise failure from ex
+                finally:
+                    # Its traceback has this frame, which would hold it, and so the session, whose
+                    # socket stays open for as long as there is any reference to it.
+                    del failure
             if self._keeps_unsent and self.session.lost_descriptor():
                 return self._without_descriptor(result)
             if self._waiters:

@@ -32,6 +32,10 @@ class Task(Greenlet):  # type: ignore[misc]
         except Exception as ex:  # noqa: BLE001 (kept for whoever asks)
             self._error = ex
             return None
+        finally:
+            # The error's traceback has this frame, which would hold the task, and so the error,
+            # and whatever else of an attempt that has failed is open until it is forgotten.
+            del self
 
     @property
     def exception(self) -> BaseException | None:
