@@ -10,7 +10,7 @@ import enum
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pssh import known_hosts_file
@@ -205,10 +205,12 @@ class KnownHostsIndex:
         :returns: The entries that name the host, in the order of the files.
         """
         name = lookup_name(host, port)
-        found = set(self._literal.get(name, ()))
-        found.update(self._lookup_hashed(name))
-        found.update(position for patterns, position in self._patterns if patterns.match(name))
-        return [self._entries[position] for position in sorted(found)]
+        positions = self._literal.get(name, [])
+        if self._salts or self._patterns:
+            found = {*positions, *self._lookup_hashed(name)}
+            found.update(position for patterns, position in self._patterns if patterns.match(name))
+            positions = sorted(found)
+        return [self._entries[position] for position in positions]
 
     def key_types(self, host: str, port: int) -> list[str]:
         """The types of the keys by which a host is known, to be asked for before any other.
@@ -219,13 +221,10 @@ class KnownHostsIndex:
             accepted left out. Note that ``ssh-rsa`` is a type of key here, which the signature
             algorithms ``rsa-sha2-512`` and ``rsa-sha2-256`` (RFC 8332) use too.
         """
-        usable = (
-            entry
-            for entries in self._accepting(host, port)
-            for entry in entries
-            if self._find_revoked(host, port, entry.key) is None
-        )
-        return list(dict.fromkeys(entry.key_type for entry in usable))
+        entries = self._accepting(host, port) or self._vouching(host, port)
+        if self._revoked_keys:
+            entries = [e for e in entries if self._find_revoked(host, port, e.key) is None]
+        return list(dict.fromkeys([entry.key_type for entry in entries]))
 
     def check(self, host: str, port: int, key_type: str, key_blob: bytes) -> HostKeyCheck:
         """Whether a key that a host offers is the one on record.
@@ -238,7 +237,7 @@ class KnownHostsIndex:
         revoked = self._find_revoked(host, port, key_blob)
         if revoked is not None:
             return HostKeyCheck(HostKeyStatus.REVOKED, revoked)
-        own, *fallback = self._accepting(host, port)
+        own = self._accepting(host, port)
         for entry in own:
             if entry.key == key_blob:
                 return HostKeyCheck(HostKeyStatus.KNOWN, entry)
@@ -248,20 +247,21 @@ class KnownHostsIndex:
             # not shut out by this, because the types on record are asked for first.
             conflict = next((entry for entry in own if entry.key_type == key_type), own[0])
             return HostKeyCheck(HostKeyStatus.CHANGED, conflict)
-        for entry in (entry for entries in fallback for entry in entries):
+        for entry in self._vouching(host, port):
             if entry.key == key_blob:
                 return HostKeyCheck(HostKeyStatus.KNOWN, entry)
         return HostKeyCheck(HostKeyStatus.UNKNOWN)
 
-    def _accepting(self, host: str, port: int) -> Iterator[list[KnownHostEntry]]:
-        """The entries that accept a key: those for the port, then what else may vouch for it."""
-        own = [entry for entry in self.lookup(host, port) if not entry.revoked]
-        yield own
-        # OpenSSH does so too ("checking without port identifier"): where nothing is on record
-        # for the port, a key of the same host on port 22 is accepted. Another key there means
-        # nothing: each port may have a server of its own.
-        if not own and port != DEFAULT_PORT:
-            yield [entry for entry in self.lookup(host, DEFAULT_PORT) if not entry.revoked]
+    def _accepting(self, host: str, port: int) -> list[KnownHostEntry]:
+        """The entries for a host and its port that accept a key."""
+        return [entry for entry in self.lookup(host, port) if not entry.revoked]
+
+    def _vouching(self, host: str, port: int) -> list[KnownHostEntry]:
+        """The entries that accept a key where nothing is on record for the port."""
+        # OpenSSH does so too ("checking without port identifier"): a key of the same host on
+        # port 22 is accepted. Another key there means nothing: each port may have a server of
+        # its own.
+        return [] if port == DEFAULT_PORT else self._accepting(host, DEFAULT_PORT)
 
     def _find_revoked(self, host: str, port: int, key_blob: bytes) -> KnownHostEntry | None:
         if not self._revoked_keys:
@@ -295,7 +295,7 @@ class KnownHostsIndex:
                 self._compiled[hosts] = _Patterns(hosts)
             self._patterns.append((self._compiled[hosts], position))
         else:
-            for name in hosts.lower().split(b","):
+            for name in dict.fromkeys(hosts.lower().split(b",")):
                 self._literal.setdefault(name, []).append(position)
 
     def _lookup_hashed(self, name: bytes) -> list[int]:

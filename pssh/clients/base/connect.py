@@ -112,14 +112,12 @@ def connect(
 def _attempt(
     target: Target, new_session: SessionFactory, transport: Transport, attempt: int
 ) -> Connection:
-    host, port, seconds = target.host, target.port, target.timeout
+    host, port = target.host, target.port
     sock = transport.open(
         Attempt(host, port, target.connect_seconds, attempt, target.attempts, target.hostname)
     )
     try:
-        with Deadline(seconds, host, port, "check the host key"):
-            offered = _algorithms(target)
-        session = new_session(host, port, offered)
+        session = new_session(host, port, _algorithms(target))
         connection = Connection(session, sock, host, port)
     except BaseException:
         sock.close()
@@ -129,10 +127,9 @@ def _attempt(
             _handshake(connection)
         if target.known_hosts is not None:
             key_type, blob = session.host_key()
-            with Deadline(seconds, host, port, "check the host key"):
-                target.known_hosts.verify(
-                    host, port, key_type, blob, target.host_key_policy, target.key_name
-                )
+            target.known_hosts.verify(
+                host, port, key_type, blob, target.host_key_policy, target.key_name, target.timeout
+            )
         _authenticate(connection, target, attempt)
     except BaseException:
         connection.close()
@@ -147,7 +144,9 @@ def _algorithms(target: Target) -> Algorithms:
     offered = target.algorithms
     if offered.host_keys is not None or target.known_hosts is None:
         return offered
-    recorded = target.known_hosts.key_types(*target.key_name)
+    recorded = target.known_hosts.key_types(
+        target.host, target.port, target.key_name, target.timeout
+    )
     return _with_host_keys(offered, tuple(recorded), tuple(target.host_key_algorithms))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from gevent.lock import RLock
 
 from pssh import known_hosts_file
+from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.threads import in_thread
 from pssh.exceptions import HostKeyError, HostKeyMismatchError, UnknownHostKeyError
 from pssh.known_hosts import HostKeyCheck, HostKeyStatus, KnownHostsIndex, load
@@ -17,6 +18,9 @@ from pssh.utils import logger
 
 #: For so many seconds what was read counts as current without asking the disk.
 _FRESH_SECONDS = 1.0
+
+#: What a deadline is about.
+_STEP = "check the host key"
 
 
 class KnownHosts:
@@ -33,17 +37,18 @@ class KnownHosts:
         self._checked_at = 0.0
         self._lock = RLock()
 
-    def index(self, host: str, port: int) -> KnownHostsIndex:
+    def index(self, host: str, port: int, timeout: float | None = None) -> KnownHostsIndex:
         """Return what the files say now.
 
         :param host: who asks, for the message.
         :param port: its port.
-
+        :param timeout: seconds that the files may take to be read.
         :raises HostKeyError: when a file is there and cannot be read.
+        :raises Timeout: when that takes longer.
         """
         if self._index is not None and time.monotonic() - self._checked_at < _FRESH_SECONDS:
             return self._index
-        with self._lock:
+        with Deadline(timeout, host, port, _STEP), self._lock:
             if self._index is None or time.monotonic() - self._checked_at >= _FRESH_SECONDS:
                 self._index = self._read(host, port)
                 self._checked_at = time.monotonic()
@@ -60,9 +65,17 @@ class KnownHosts:
                 "The key of host %s:%s cannot be checked: %s", host, port, ex, host=host, port=port
             ) from ex
 
-    def key_types(self, host: str, port: int) -> list[str]:
-        """Return the types of the keys on record for a host."""
-        return self.index(host, port).key_types(host, port)
+    def key_types(
+        self, host: str, port: int, name: tuple[str, int], timeout: float | None = None
+    ) -> list[str]:
+        """Return the types of the keys on record for a host.
+
+        :param host: the name that the user gave.
+        :param port: the port.
+        :param name: host and port under which the key is on record.
+        :param timeout: seconds that the files may take to be read.
+        """
+        return self.index(host, port, timeout).key_types(*name)
 
     def verify(
         self,
@@ -72,6 +85,7 @@ class KnownHosts:
         blob: bytes,
         policy: str,
         name: tuple[str, int] | None = None,
+        timeout: float | None = None,
     ) -> None:
         """Accept a server's key, or raise.
 
@@ -81,11 +95,12 @@ class KnownHosts:
         :param blob: the key.
         :param policy: ``"strict"``, or ``"accept-new"``: record the key of an unknown host.
         :param name: host and port under which the key is on record, where it is another.
+        :param timeout: seconds that the files may take to be read, and to be written.
         :raises UnknownHostKeyError: when the host is unknown under ``"strict"``.
         :raises HostKeyMismatchError: when another key is on record, or this one is revoked.
         """
         name = name or (host, port)
-        check = self.index(host, port).check(*name, key_type, blob)
+        check = self.index(host, port, timeout).check(*name, key_type, blob)
         if check.status is HostKeyStatus.KNOWN:
             return
         if check.status is not HostKeyStatus.UNKNOWN:
@@ -104,7 +119,8 @@ class KnownHosts:
                 key_type=key_type,
                 fingerprint=fingerprint(blob),
             )
-        self._record(host, port, key_type, blob, name)
+        with Deadline(timeout, host, port, _STEP):
+            self._record(host, port, key_type, blob, name)
 
     def _record(
         self, host: str, port: int, key_type: str, blob: bytes, name: tuple[str, int]

@@ -15,7 +15,7 @@ import gevent
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.names import Address, resolve
 from pssh.clients.base.transport import Attempt, Final, Transport, TransportSocket
-from pssh.exceptions import ConnectError, ConnectRefusedError, UnknownHostError
+from pssh.exceptions import ConnectError, ConnectRefusedError, Timeout, UnknownHostError
 from pssh.utils import logger
 
 #: No descriptor can be had, by this process or at all.
@@ -59,7 +59,7 @@ def _connect_any(
     for index, (family, address) in enumerate(addresses):
         share = (end - time.monotonic()) / (len(addresses) - index) if end else None
         try:
-            return _connect_one(family, address, share, bind_address)
+            return _connect_one(to, family, address, share, bind_address)
         except OSError as ex:
             logger.debug("Connecting to %s (%s) failed: %s", to.host, address, ex)
             error = ex
@@ -72,6 +72,7 @@ def _connect_any(
 
 
 def _connect_one(
+    to: Attempt,
     family: socket.AddressFamily,
     address: object,
     share: float | None,
@@ -87,7 +88,7 @@ def _connect_one(
             _bind(sock, family, bind_address)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
-            _wait_writable(sock, share)
+            _wait_writable(sock, to, share)
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
@@ -116,14 +117,16 @@ def _bind(sock: socket.socket, family: socket.AddressFamily, bind_address: str) 
         raise OSError(ex.errno, f"bind_address {bind_address}: {ex.strerror}") from ex
 
 
-def _wait_writable(sock: socket.socket, seconds: float | None) -> None:
+def _wait_writable(sock: socket.socket, to: Attempt, seconds: float | None) -> None:
     hub = gevent.get_hub()
     watcher = hub.loop.io(sock.fileno(), 2)
     try:
         # An expired share is a moment, not "for ever", which None would be.
         limit = None if seconds is None else max(seconds, 0.001)
-        with gevent.Timeout(limit, TimeoutError("timed out")):
+        with Deadline(limit, to.host, to.port, "connect"):
             hub.wait(watcher)
+    except Timeout:
+        raise TimeoutError("timed out") from None
     finally:
         watcher.close()
 
