@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import gevent
@@ -156,7 +156,7 @@ def _with_host_keys(
 ) -> Algorithms:
     """Most hosts of a client have the same kinds of keys on record."""
     ordered = algorithms.host_keys_for(recorded, host_keys)
-    return replace(offered, host_keys=tuple(ordered))
+    return offered._replace(host_keys=tuple(ordered))
 
 
 # SSH

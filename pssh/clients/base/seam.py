@@ -65,8 +65,7 @@ def exited(status: int) -> ExitStatus:
     return ExitStatus(status=status)
 
 
-@dataclass(frozen=True, slots=True)
-class Algorithms:
+class Algorithms(NamedTuple):
     """Names to offer, best first; ``None`` is what the implementation prefers."""
 
     ciphers: tuple[str, ...] | None = None

@@ -7,9 +7,8 @@ import socket
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gevent.monkey import get_original
 
@@ -126,8 +125,7 @@ def plain(sock: socket.socket) -> socket.socket:
     return _socket(fileno=sock.detach())
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """An attempt to reach a host.
 
     :ivar host: the host as the user names it, for messages.
