@@ -23,7 +23,7 @@ from gevent import getcurrent
 from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 
-from pssh.clients.base import arrivals
+from pssh.clients.base import arrivals, forked
 from pssh.clients.base.seam import (
     READ,
     WOULD_BLOCK,
@@ -34,6 +34,7 @@ from pssh.clients.base.seam import (
     WouldBlock,
 )
 from pssh.clients.base.transport import TransportSocket
+from pssh.clients.base.waiters import Waiters
 from pssh.exceptions import ConnectionLostError, InvalidAPIUseError, PSSHError
 
 if TYPE_CHECKING:
@@ -65,14 +66,10 @@ class Connection:
         "_keeps_unsent",
         "_lost",
         "_opening",
-        "_parked",
         "_seen",
         "_sender",
-        "_shared",
         "_thread",
         "_waiters",
-        "_watcher",
-        "_watching",
         "commands",
         "ended",
         "ending",
@@ -94,11 +91,7 @@ class Connection:
         self.pumps: Pumps | None = None
         self._hub = gevent.get_hub()
         self._thread: int = _get_ident()
-        self._watcher = self._hub.loop.io(sock.fileno(), 1)
-        self._watching = 0
-        #: Greenlets that wait; a dict because it keeps the order and forgets in one step.
-        self._waiters: dict[Any, None] = {}
-        self._parked: dict[Any, None] = {}
+        self._waiters = Waiters(sock.fileno())
         #: Whose packet is partly sent. No other packet can be sent before the rest of it.
         self._sender: Any = None
         self._opening = BoundedSemaphore(1)
@@ -109,12 +102,11 @@ class Connection:
         #: Whether a channel has ended that a server may count still.
         self.ended = False
         self._seen = 0
-        self._shared = False
         self._lost: BaseException | None = None
         self._closed = False
         self._in_thread: Any = None
         self._keeps_unsent = session.keeps_unsent
-        _remember(self)
+        forked.remember(self)
 
     # Calling the library
 
@@ -168,7 +160,7 @@ class Connection:
                     del failure
             if self._keeps_unsent and self.session.lost_descriptor():
                 return self._without_descriptor(result)
-            if self._waiters:
+            if self._waiters.waiting:
                 self._share_arrivals()
             # Where the library keeps what is not sent, nobody has to call it again for that.
             partly_sent = result is WOULD_BLOCK and not self._keeps_unsent
@@ -195,7 +187,7 @@ class Connection:
                 # OpenSSH tells its host keys first, and the answer only afterwards.
                 return self.call_promptly(self.session.open_session)
             finally:
-                if self._waiters and self.session.opens_in_turn:
+                if self._waiters.waiting and self.session.opens_in_turn:
                     self.wake()
 
     def open_direct_tcpip(self, destination: Destination) -> Channel:
@@ -240,7 +232,7 @@ class Connection:
             self._sent()
         if isinstance(error, ConnectionLostError):
             self.fail(error)
-        elif self._waiters:
+        elif self._waiters.waiting:
             # A refusal may have come together with what others wait for.
             self._share_arrivals()
         if isinstance(error, PSSHError) and self._lost not in (None, error):
@@ -266,19 +258,14 @@ class Connection:
 
     def wait(self) -> None:
         """Sleep until the session may have got further."""
-        me = getcurrent()
-        if me is self._hub:
+        if getcurrent() is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
-        self._waiters[me] = None
         if self._keeps_unsent:
-            self._watch(self.session.directions())
+            self._waiters.wait(self.session.directions())
         else:
             # While a packet is partly sent nobody reads, and a readable socket is no news.
-            self._watch(READ if self._sender is None else self.session.directions() or WRITE)
-        try:
-            self._hub.switch()
-        finally:
-            self._waiters.pop(me, None)
+            sends = self._sender is not None
+            self._waiters.wait(self.session.directions() or WRITE if sends else READ)
 
     def park(self) -> None:
         """Sleep until somebody calls :meth:`wake`, whatever the server sends meanwhile.
@@ -288,55 +275,12 @@ class Connection:
         :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
         """
         self._check_usable()
-        me = getcurrent()
-        self._parked[me] = None
-        try:
-            self._hub.switch()
-        finally:
-            self._parked.pop(me, None)
+        self._waiters.park()
         self._check_usable()
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
-        if (self._waiters or self._parked) and not self._shared:
-            self._shared = True
-            self._hub.loop.run_callback(self._resume_all)
-
-    def _watch(self, events: int) -> None:
-        if events == self._watching:
-            return
-        self._watcher.stop()
-        self._watcher.events = events
-        self._watcher.start(self._resume)
-        self._watching = events
-
-    def _unwatch(self) -> None:
-        if self._watching:
-            self._watcher.stop()
-            self._watching = 0
-
-    def _resume(self) -> None:
-        """Runs in the loop: switch to everyone who waited until now."""
-        waiters, self._waiters = self._waiters, {}
-        turns = iter(waiters)
-        try:
-            for waiter in turns:
-                waiter.switch()
-        except BaseException:
-            # Ctrl-C may come here as well as anywhere: those who have had no turn get another.
-            self._waiters.update(dict.fromkeys(turns))
-            self.wake()
-            raise
-        if not self._waiters:
-            self._unwatch()
-
-    def _resume_all(self) -> None:
-        """Runs in the loop: switch to everyone who waits or has parked."""
-        self._shared = False
-        parked, self._parked = self._parked, {}
-        for waiter in parked:
-            waiter.switch()
-        self._resume()
+        self._waiters.wake()
 
     def _share_arrivals(self) -> None:
         """Wake the others if bytes were taken from the socket since they were woken last.
@@ -394,7 +338,7 @@ class Connection:
     @property
     def busy(self) -> bool:
         """Whether somebody waits for this connection."""
-        return bool(self._waiters)
+        return bool(self._waiters.waiting)
 
     def fail(self, reason: BaseException) -> None:
         """The connection cannot be used any more: tell everyone who waits, and why."""
@@ -404,7 +348,7 @@ class Connection:
                 self.keepalive.stop()
             if self.session.lost_descriptor() and self._is_here():
                 # The number may be somebody else's from now on.
-                self._unwatch()
+                self._waiters.stop_watching()
             self.wake()
 
     def release(self, channel: Channel) -> None:
@@ -482,18 +426,17 @@ class Connection:
         """End the connection at once. Never waits; whoever waits gets an error."""
         if self._closed or self._in_thread is not None:
             return
-        if not self._is_here() and (self._waiters or self._parked):
+        if not self._is_here() and self._waiters:
             # Somebody sleeps in the connection's own thread, which may be in the library at
             # this moment: that thread has to close it.
             self._hub.loop.run_callback_threadsafe(self.close)
             return
         self._closed = True
-        _OPEN.discard(self)
+        forked.forget(self)
         if self._is_here():
             if self.keepalive is not None:
                 self.keepalive.stop()
-            self._unwatch()
-            self._watcher.close()
+            self._waiters.close()
             self.wake()
         self.session.disconnect()
         self.sock.close()
@@ -541,23 +484,3 @@ class Connection:
             self.host,
             self.port,
         )
-
-
-_OPEN: weakref.WeakSet[Connection] = weakref.WeakSet()
-_fork_hook_installed = False
-
-
-def _remember(connection: Connection) -> None:
-    """Note a connection for the case that the process forks."""
-    global _fork_hook_installed
-    _OPEN.add(connection)
-    if not _fork_hook_installed:
-        # Only now: importing the library changes nothing in the process.
-        _fork_hook_installed = True
-        os.register_at_fork(after_in_child=_after_fork)
-
-
-def _after_fork() -> None:
-    for connection in list(_OPEN):
-        connection.leave_to_parent()
-    _OPEN.clear()
