@@ -190,7 +190,7 @@ class LibsshSession(Session):
         self._kerberos_log: list[str] = []
         self._opening: ssh_session.Channel | None = None
         #: Channels to elsewhere that are being opened.
-        self._forwards: dict[Destination, ssh_session.Channel] = {}
+        self._forwards: dict[Destination, tuple[ssh_session.Channel, LibsshChannel]] = {}
         #: Kept until they are released: freeing one may send, and only we look what came of it.
         self._channels: set[LibsshChannel] = set()
 
@@ -504,20 +504,28 @@ class LibsshSession(Session):
         raw = self._raw
         self.check()
         to, origin = destination, destination.origin_host
-        opening = self._forwards.get(to)
+        opening: ssh_session.Channel | None = None
+        channel: LibsshChannel | None = None
         try:
-            if opening is None:
-                opening = self._forwards[to] = raw.channel_new()
+            if to not in self._forwards:
+                opening = raw.channel_new()
+                # It has to be told from the start: with the answer may come what the other end
+                # says first, and whoever reads both has libssh keep what it tells nobody.
+                channel = LibsshChannel(self, opening)
+                self._channels.add(channel)
+                self._forwards[to] = opening, channel
+            opening, channel = self._forwards[to]
             code = opening.open_forward(to.host, to.port, origin, to.origin_port)
         except BaseSSHError as ex:
             self._forwards.pop(to, None)
-            raise self._refused_forward(to, opening) from ex
+            error = self._refused_forward(to, opening)
+            if channel is not None:
+                channel.release()
+            raise error from ex
         self.flush()
         if code == SSH_AGAIN:
             return WOULD_BLOCK
         del self._forwards[to]
-        channel = LibsshChannel(self, opening)
-        self._channels.add(channel)
         return channel
 
     def _refused_forward(self, to: Destination, opening: ssh_session.Channel | None) -> PSSHError:
