@@ -61,6 +61,7 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_closed",
+        "_ending",
         "_hub",
         "_in_thread",
         "_keeps_unsent",
@@ -72,7 +73,6 @@ class Connection:
         "_waiters",
         "commands",
         "ended",
-        "ending",
         "host",
         "keepalive",
         "port",
@@ -97,8 +97,8 @@ class Connection:
         self._opening = BoundedSemaphore(1)
         #: Commands and shells that run.
         self.commands: dict[Command, None] = {}
-        #: Greenlets that bring channels to their end, after whoever used them has left.
-        self.ending: weakref.WeakSet[gevent.Greenlet] = weakref.WeakSet()
+        # Made when there is something for it: most connections never need it.
+        self._ending: weakref.WeakSet[gevent.Greenlet] | None = None
         #: Whether a channel has ended that a server may count still.
         self.ended = False
         self._seen = 0
@@ -334,6 +334,13 @@ class Connection:
     def alive(self) -> bool:
         """Whether the connection can be used, as far as is known without asking."""
         return self._lost is None and not self._closed
+
+    @property
+    def ending(self) -> weakref.WeakSet[gevent.Greenlet]:
+        """Greenlets that bring channels to their end, after whoever used them has left."""
+        if self._ending is None:
+            self._ending = weakref.WeakSet()
+        return self._ending
 
     @property
     def busy(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
 
-from gevent.lock import RLock
+from gevent.event import AsyncResult
+from gevent.lock import BoundedSemaphore
 
 from pssh import known_hosts_file
 from pssh.clients.base.deadline import Deadline
@@ -29,13 +31,16 @@ class KnownHosts:
     :param paths: the files; new keys go to the first.
     """
 
-    __slots__ = ("_checked_at", "_index", "_lock", "paths")
+    __slots__ = ("_checked_at", "_index", "_lock", "_reading", "paths")
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = [os.path.expanduser(path) for path in paths]
         self._index: KnownHostsIndex | None = None
-        self._checked_at = 0.0
-        self._lock = RLock()
+        self._checked_at = -math.inf
+        #: Held by who reads the files, or writes one.
+        self._lock = BoundedSemaphore(1)
+        #: What is being read, for the others who want it.
+        self._reading: AsyncResult | None = None
 
     def index(self, host: str, port: int, timeout: float | None = None) -> KnownHostsIndex:
         """Return what the files say now.
@@ -46,13 +51,42 @@ class KnownHosts:
         :raises HostKeyError: when a file is there and cannot be read.
         :raises Timeout: when that takes longer.
         """
-        if self._index is not None and time.monotonic() - self._checked_at < _FRESH_SECONDS:
+        index = self._fresh()
+        if index is not None:
+            return index
+        with Deadline(timeout, host, port, _STEP):
+            # A hundred hosts that begin at once wait for one who reads, and not for each other.
+            while self._reading is not None:
+                found: KnownHostsIndex | None = self._reading.get()
+                if found is not None:
+                    return found
+            return self._read_for_all(host, port)
+
+    def _fresh(self) -> KnownHostsIndex | None:
+        """What the files say, where that was read or compared with them just now."""
+        if time.monotonic() - self._checked_at < _FRESH_SECONDS:
             return self._index
-        with Deadline(timeout, host, port, _STEP), self._lock:
-            if self._index is None or time.monotonic() - self._checked_at >= _FRESH_SECONDS:
-                self._index = self._read(host, port)
-                self._checked_at = time.monotonic()
-            return self._index
+        return None
+
+    def _read_for_all(self, host: str, port: int) -> KnownHostsIndex:
+        self._reading = reading = AsyncResult()
+        index = None
+        try:
+            with self._lock:
+                index = self._freshen(host, port)
+            return index
+        finally:
+            self._reading = None
+            # Where that has failed, each finds out for itself.
+            reading.set(index)
+
+    def _freshen(self, host: str, port: int) -> KnownHostsIndex:
+        """What the files say now, for who has the lock."""
+        index = self._fresh()
+        if index is None:
+            self._index = index = self._read(host, port)
+            self._checked_at = time.monotonic()
+        return index
 
     def _read(self, host: str, port: int) -> KnownHostsIndex:
         known = self._index
@@ -128,7 +162,7 @@ class KnownHosts:
         """Append a new host's key; as OpenSSH does, go on when that is not possible."""
         with self._lock:
             # Another connection to the same host may have recorded it in the meantime.
-            check = self.index(host, port).check(*name, key_type, blob)
+            check = self._freshen(host, port).check(*name, key_type, blob)
             if check.status is HostKeyStatus.KNOWN:
                 return
             if check.status is not HostKeyStatus.UNKNOWN:
@@ -142,7 +176,7 @@ class KnownHosts:
             except (OSError, ValueError) as ex:
                 logger.warning("The key of host %s:%s could not be recorded: %s", host, port, ex)
                 return
-            self.index(host, port).add(appended)
+            self._freshen(host, port).add(appended)
         logger.info("Recorded the %s key of new host %s:%s", key_type, host, port)
 
 
