@@ -10,7 +10,7 @@ import pytest
 #: Frees a megabyte in small pieces again and again; prints how many pages had to be found for it.
 PROGRAM = """
 import resource, sys
-from pssh.clients.base.files import freed_memory
+from pssh.clients.base import freed_memory
 if sys.argv[1] == "kept":
     freed_memory.keep(8 * 1024 * 1024)
 def fill():

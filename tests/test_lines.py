@@ -60,16 +60,16 @@ def test_long_lines_and_short_ones(lengths: list[int], has_cr: bool, size: int) 
 
 def test_lines_come_as_soon_as_they_are_complete() -> None:
     split = ByteLines()
-    assert split.feed(b"one\ntw") == [b"one"]
-    assert split.feed(b"o") == []
-    assert split.feed(b"\r") == []
-    assert split.feed(b"\n\nthree") == [b"two", b""]
+    assert list(split.feed(b"one\ntw")) == [b"one"]
+    assert list(split.feed(b"o")) == []
+    assert list(split.feed(b"\r")) == []
+    assert list(split.feed(b"\n\nthree")) == [b"two", b""]
     assert split.finish() == [b"three"]
 
 
 def test_only_line_feeds_end_lines() -> None:
     split = ByteLines()
-    assert split.feed("a\rb\fc\vd\x1ce\x85f\u2028g\n".encode()) == [
+    assert list(split.feed("a\rb\fc\vd\x1ce\x85f\u2028g\n".encode())) == [
         "a\rb\fc\vd\x1ce\x85f\u2028g".encode()
     ]
 

@@ -12,6 +12,7 @@ import gevent
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 
+from pssh.clients.base import freed_memory
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.seam import NOT_SAID, STDERR, STDOUT, WOULD_BLOCK, Channel
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 FIRST_READ_SIZE = 16 * 1024
 #: From 128 KiB on, the C library would ask the system for the memory of each read.
 READ_SIZE = 128 * 1024 - 64
+#: What a command that prints much has in memory at a time, before its consumer: a few reads.
+_IN_USE = 1024 * 1024
 WRITE_SIZE = 256 * 1024
 
 #: The character that ends the input of what reads a terminal (VEOF, termios(3)), as long as nobody
@@ -224,6 +227,7 @@ class Command:
             return False
         if len(data) == self._read_size:
             self._read_size = READ_SIZE
+            freed_memory.keep(_IN_USE)
         if self._sudo is not None and stream == self._sudo.stream:
             data = self._after_sudo(self._sudo, data)
         if data:

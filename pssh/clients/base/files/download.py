@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import gevent
 from gevent.event import Event
 
+from pssh.clients.base import freed_memory
 from pssh.clients.base.deadline import Deadline
-from pssh.clients.base.files import freed_memory
 from pssh.clients.base.files.copy_errors import changed
 from pssh.clients.base.files.local import Target
 from pssh.clients.base.files.options import Meter, Prefix, Rate
