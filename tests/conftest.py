@@ -34,6 +34,11 @@ AUTHORIZED = ("ed25519", "ecdsa", "rsa")
 StartServer = Callable[..., OpenSSHServer]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that at the end nobody waits for it alone."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_collection_finish() -> None:
     """Spare the collector thousands of tests that live to the end: it walks what may be freed."""
     gc.collect()

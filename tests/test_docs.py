@@ -442,6 +442,7 @@ def test_readme_is_plain_restructured_text() -> None:
     )
 
 
+@pytest.mark.long
 def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", CHECKOUT / "doc", tmp_path],

@@ -118,6 +118,7 @@ def test_metadata_has_the_extras(metadata: email.message.Message) -> None:
     }
 
 
+@pytest.mark.long
 def test_source_distribution_builds_the_same_wheel(
     source: Path, wheel: Path, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +149,61 @@ def connect_all(
         client.close()
 
 
+@pytest.fixture(scope="session")
+def shared_clients() -> Iterator[dict[str, BaseSSHClient]]:
+    """Library name -> a client that is connected to ``sshd``, and that no test has used up."""
+    clients: dict[str, BaseSSHClient] = {}
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
 @pytest.fixture
-def client(connect: Connect) -> BaseSSHClient:
-    """A client that is connected to ``sshd``."""
-    return connect()
+def client(
+    library: Library,
+    settings: Settings,
+    sshd: OpenSSHServer,
+    shared_clients: dict[str, BaseSSHClient],
+) -> Iterator[BaseSSHClient]:
+    """A client that is connected to ``sshd``: the last test's, if that has left it as it was.
+
+    To connect takes longer than most tests do anything else.
+    """
+    client = shared_clients.pop(library.name, None)
+    if client is None or not client.connected:
+        client = library.SSHClient(sshd.host, **settings)
+    before = Belongings(client)
+    yield client
+    if Belongings(client) == before and is_idle(client):
+        shared_clients[library.name] = client
+    else:
+        client.close()
+
+
+class Belongings:
+    """What a client has: its settings, its connection, and all else that can be assigned to."""
+
+    def __init__(self, client: BaseSSHClient) -> None:
+        self._attributes = dict(vars(client))
+        self._config = replace(client.config)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Belongings) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def is_idle(client: BaseSSHClient) -> bool:
+    """Whether nothing runs on a client's connection, or waits for it."""
+    connection = client.connection
+    return (
+        connection is not None
+        and connection.alive
+        and not connection.busy
+        and not connection.commands
+        and not connection.ending
+        and connection.pumps is None
+    )
 
 
 @pytest.fixture(params=SERVERS)

@@ -33,6 +33,7 @@ def connection_id(client: BaseSSHClient) -> str:
     return str(next(stdout(output)))
 
 
+@pytest.mark.long
 def test_keep_alive_from_end_to_end(
     connect: Connect, sshd: OpenSSHServer, sshd_with: StartServer
 ) -> None:

@@ -177,6 +177,7 @@ def test_stop_on_errors(connect_all: ConnectAll, refused: HostConfig) -> None:
         client.run_command("exit 1", rollout=Rollout(serial=1, max_fail_percentage=0))
 
 
+@pytest.mark.long
 def test_timeouts(connect_all: ConnectAll, account: Any, remote_folder: Path) -> None:
     """A command and a connection that hang, of a host and of the whole run."""
     remote_folder.chmod(0o777)
@@ -212,6 +213,7 @@ def wait_for_end(process: Path) -> None:
     eventually(lambda: not process.exists(), f"the end of {process}")
 
 
+@pytest.mark.long
 def test_five_hundred_hosts(connect_all: ConnectAll, refused: HostConfig) -> None:
     """5 % unreachable, 5 % failing, 1 % hanging; within its time, and each in its group."""
     hosts = 500
