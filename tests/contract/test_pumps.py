@@ -12,7 +12,7 @@ from gevent import socket
 from pssh.clients.base import pumps
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.pump import Pump
-from pssh.clients.base.seam import Destination
+from pssh.clients.base.seam import STDOUT, WOULD_BLOCK, Destination
 from pssh.clients.base.task import Task
 from pssh.exceptions import ConnectionLostError, SessionError
 from tests.conftest import StartServer
@@ -123,6 +123,26 @@ def test_what_came_before_its_pump_was_there(connect: Connect) -> None:
             sock.close()
         idle.close()
         eventually(lambda: not endpoint.open and not greeting.open, "the tunnels to end")
+
+
+#: Fits into what libssh reads at once, together with the answer before it.
+GREETING = b"x" * 1000
+
+
+def test_what_comes_with_the_answer(connect: Connect) -> None:
+    """Nothing comes after it that would have somebody look again."""
+    connection = connect().connect()
+    with listening(lambda sock: (sock.sendall(GREETING), read_all(sock))) as greeting:
+        opening, destination = connection.session.open_direct_tcpip, greeting.destination
+        assert connection.attempt(opening, destination) is WOULD_BLOCK
+        eventually(lambda: connection.bytes_unread() > len(GREETING), "the greeting")
+        channel = connection.call(opening, destination)
+        data = b""
+        while len(data) < len(GREETING):
+            data += connection.call(channel.read, STDOUT, len(GREETING))
+        assert data == GREETING
+        connection.give_back(channel)
+        eventually(lambda: not greeting.open, "the tunnel to end")
 
 
 def leave_early(sock: socket.socket) -> None:

@@ -65,8 +65,8 @@ assert (READ, WRITE) == (
     ssh2_session.LIBSSH2_SESSION_BLOCK_OUTBOUND,
 )
 
-#: Not key exchange methods but signs that we understand an extension (RFC 8308, and the
-#: answer to CVE-2023-48795). libssh2 stops sending them when it is given a list without them.
+#: Not key exchange methods but signs that we understand an extension (RFC 8308, and the answer
+#: to CVE-2023-48795). libssh2 puts them first in whatever list it is given.
 _KEX_EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
 
 _FEW_CHANNELS = 8
@@ -103,7 +103,7 @@ def _preferences(offered: Algorithms) -> list[tuple[object, str]]:
     macs = names("macs", offered.macs, algorithms.MACS)
     host_keys = names("host_key_algorithms", offered.host_keys, algorithms.HOST_KEYS)
     preferences = [
-        (ssh2_session.LIBSSH2_METHOD_KEX, ",".join((kex, *_KEX_EXTENSIONS))),
+        (ssh2_session.LIBSSH2_METHOD_KEX, kex),
         (ssh2_session.LIBSSH2_METHOD_HOSTKEY, host_keys),
         (ssh2_session.LIBSSH2_METHOD_CRYPT_CS, ciphers),
         (ssh2_session.LIBSSH2_METHOD_CRYPT_SC, ciphers),
