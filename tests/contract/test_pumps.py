@@ -129,10 +129,16 @@ def test_what_came_before_its_pump_was_there(connect: Connect) -> None:
 GREETING = b"x" * 1000
 
 
+def greet_at_length(sock: socket.socket) -> None:
+    """Speak first, more than an answer has."""
+    sock.sendall(GREETING)
+    read_all(sock)
+
+
 def test_what_comes_with_the_answer(connect: Connect) -> None:
     """Nothing comes after it that would have somebody look again."""
     connection = connect().connect()
-    with listening(lambda sock: (sock.sendall(GREETING), read_all(sock))) as greeting:
+    with listening(greet_at_length) as greeting:
         opening, destination = connection.session.open_direct_tcpip, greeting.destination
         assert connection.attempt(opening, destination) is WOULD_BLOCK
         eventually(lambda: connection.bytes_unread() > len(GREETING), "the greeting")
