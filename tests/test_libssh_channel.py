@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 
 from pssh.clients.base.seam import STDERR, STDOUT
@@ -95,3 +97,28 @@ def test_nobody_reads_it_any_more() -> None:
     """libssh is to forget what comes for a channel that has been released."""
     assert POINTER not in libssh._receivers
     assert offer(b"abc") == 3
+
+
+def test_an_interrupt_while_libssh_calls_us_reaches_the_program(
+    channel: LibsshChannel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can pass through C, and Python only reports it."""
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    libssh._mind_interrupts.cache_clear()
+    libssh._mind_interrupts()
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LibsshChannel, "data_wanted", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        libssh._callbacks.data(0, POINTER, 0, 3, 0, 0)
+        gevent.sleep(10)
+    assert reported == []
+
+    # What else goes wrong is reported as ever.
+    monkeypatch.setattr(LibsshChannel, "data_wanted", lambda *_: 1 // 0)
+    libssh._callbacks.data(0, POINTER, 0, 3, 0, 0)
+    assert [each.exc_type for each in reported] == [ZeroDivisionError]
+    libssh._mind_interrupts.cache_clear()
