@@ -333,11 +333,7 @@ _ASK_AGAIN_MAX = 20
 
 def _open_session(connection: Connection) -> Channel:
     """Open a session channel, if need be after those that are about to end have ended."""
-    if (
-        connection.ended
-        and connection.ending
-        and "dropbear" in connection.session.server_version().lower()
-    ):
+    if connection.ended and connection.ending and _is_dropbear(connection):
         # Dropbear (2022.83 for one) may close a session that begins while one ends.
         gevent.joinall(list(connection.ending))
     for _ in range(_ASK_AGAIN_MAX):
