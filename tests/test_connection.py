@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import socket
+import sys
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +18,13 @@ from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import READ, WOULD_BLOCK, WouldBlock
 from pssh.clients.base.task import Task
 from pssh.clients.base.transport import TransportSocket
+from pssh.exceptions import ConnectionLostError
 
 #: Seconds after which somebody has slept through what is there for him.
 TIME_LIMIT = 10.0
+
+#: After so many callbacks gevent's loop asks whether it has spent its time on them.
+_CALLBACKS_AT_ONCE = 1000
 
 
 class ByteSession:
@@ -119,6 +125,60 @@ def test_what_has_come_is_acknowledged_while_a_server_may_hold_back_an_answer(
     gevent.sleep(0.01)
     connection.attempt(session.take)
     finding.get(timeout=TIME_LIMIT)
+    connection.close()
+
+
+class ClosingSession(ByteSession):
+    """Closes its socket by itself when it is asked to send, and says that it has sent."""
+
+    def send(self, data: bytes) -> int:
+        self._sock.close()
+        return len(data)
+
+    def lost_descriptor(self) -> bool:
+        return self._sock.fileno() < 0
+
+
+def test_nobody_waits_for_a_socket_that_the_library_has_closed(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    """The event loop would end the process."""
+    ours, _ = ends
+    session: Any = ClosingSession(ours)
+    connection = Connection(session, ours, "host", 22)
+
+    def send_and_wait() -> None:
+        assert connection.attempt(session.send, b"abc") == 3
+        connection.wait()
+
+    for wait in (gevent.spawn(send_and_wait), gevent.spawn(connection.park)):
+        with pytest.raises(ConnectionLostError, match="connection to host host:22 was lost"):
+            wait.get(timeout=TIME_LIMIT)
+    connection.close()
+
+
+def test_a_socket_is_left_alone_once_the_connection_has_failed(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    """Somebody may have the library close it before whoever waits has been woken."""
+    ours, _ = ends
+    session: Any = ClosingSession(ours)
+    connection = Connection(session, ours, "host", 22)
+    waits = gevent.spawn(connection.call, session.find, b"x")
+
+    def fail() -> None:
+        # In the same turn of the loop in which the socket began to be watched.
+        connection.fail(ConnectionLostError("gone"))
+        session.send(b"")
+
+    gevent.spawn(fail)
+    # As with thousands of hosts: the loop looks at its sockets before it wakes everybody.
+    loop = gevent.get_hub().loop
+    loop.run_callback(time.sleep, sys.getswitchinterval())
+    for _ in range(_CALLBACKS_AT_ONCE):
+        loop.run_callback(int)
+    with pytest.raises(ConnectionLostError):
+        waits.get(timeout=TIME_LIMIT)
     connection.close()
 
 

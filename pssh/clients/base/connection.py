@@ -257,9 +257,16 @@ class Connection:
     # Waiting
 
     def wait(self) -> None:
-        """Sleep until the session may have got further."""
+        """Sleep until the session may have got further.
+
+        :raises ConnectionLostError: when the connection has ended. A result that is of use may
+            come of the very call in which the library lost its socket, and the event loop ends
+            the process when it is given a descriptor that is closed.
+        """
         if getcurrent() is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
+        if self._lost is not None or self._closed:
+            self._check_usable()
         if self._keeps_unsent:
             self._waiters.wait(self.session.directions())
         else:
@@ -353,8 +360,9 @@ class Connection:
             self._lost = self.sock.why_ended() or reason
             if self.keepalive is not None:
                 self.keepalive.stop()
-            if self.session.lost_descriptor() and self._is_here():
-                # The number may be somebody else's from now on.
+            if self._is_here():
+                # The library may close the socket at any time from now on, and the number may
+                # be somebody else's then.
                 self._waiters.stop_watching()
             self.wake()
 
