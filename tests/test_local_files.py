@@ -257,6 +257,21 @@ def test_a_memory_file_system_is_read_without_threads(threads: list[object]) -> 
     assert source.in_memory
 
 
+def test_whether_a_target_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        opened = target(Path(folder, "new"))
+        opened.close()
+        assert opened.in_memory
+    device = target(Path("/dev/null"))
+    device.close()
+    assert not device.in_memory
+    # Wherever the test's own folder is.
+    monkeypatch.setattr(page_cache, "is_in_memory", lambda _: False)
+    opened = target(tmp_path / "new")
+    opened.close()
+    assert not opened.in_memory
+
+
 def cached(content: bytes, until: int) -> Callable[..., int]:
     """A system that has of a file only the beginning in memory."""
 
@@ -283,7 +298,7 @@ def test_what_is_cached_is_read_without_threads(
     in_threads: int,
 ) -> None:
     # Wherever the test's own file is.
-    monkeypatch.setattr(page_cache, "_is_in_memory", lambda _: False)
+    monkeypatch.setattr(page_cache, "is_in_memory", lambda _: False)
     monkeypatch.setattr(os, "preadv", cached(CONTENT, until))
     source = Source(str(path))
     threads.clear()

@@ -16,6 +16,7 @@ from typing import Any
 import gevent
 import pytest
 
+from pssh.clients.base.files import page_cache
 from pssh.clients.base.files.client import SFTPClient
 from pssh.clients.base.single import BaseSSHClient
 from tests.conftest import missing
@@ -210,9 +211,14 @@ def _open_in(process: str, folder: Path) -> list[str]:
 
 @pytest.fixture(params=["put", "get"])
 def way(
-    request: pytest.FixtureRequest, tmp_path: Path, remote_folder: Path, account: Account
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    remote_folder: Path,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Way:
-    """Each direction in turn."""
+    """Each direction in turn, with local files as on a disk, wherever they are."""
+    monkeypatch.setattr(page_cache, "is_in_memory", lambda _: False)
     local = tmp_path / "local"
     local.mkdir()
     if request.param == "put":

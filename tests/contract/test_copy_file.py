@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pssh.clients.base.files import download
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import SFTPError, SFTPIOError
 from tests.conftest import StartServer, missing
@@ -186,6 +188,26 @@ def test_the_longest_name(client: BaseSSHClient, way: Way, options: dict[str, An
     way.write(name)
     way.copy(client, name, name, **options)
     assert os.listdir(way.target) == [name]
+
+
+def test_a_memory_file_system_is_written_without_threads(
+    client: BaseSSHClient, remote_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/dev/shm").is_dir():
+        missing("no memory file system is at /dev/shm")
+    # Writing there in a thread is what fails.
+    monkeypatch.delattr(download, "pool")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder, client.open_sftp() as sftp:
+        for size in (0, 1, MEGABYTE, 5 * MEGABYTE + 1):
+            (remote_folder / "original").write_bytes(content(size))
+            copy = Path(folder, "copy")
+            client.copy_remote_file(str(remote_folder / "original"), copy, sftp=sftp)
+            assert copy.read_bytes() == content(size)
+        with copies.files_up_to(2 * MEGABYTE), pytest.raises(OSError, match="too large") as caught:
+            client.copy_remote_file(str(remote_folder / "original"), copy, sftp=sftp)
+        assert str(copy) in str(caught.value)
+        assert os.listdir(folder) == []
+        assert copies.open_here(Path(folder)) == []
 
 
 # Where the copy goes to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import gevent
 from gevent.event import Event
@@ -223,15 +224,20 @@ class Download:
                 self._error = reply
         self._progress.set()
 
-    # Writing: in threads, one at a time, because two would wait for each other in the system
+    # Writing: where it may have to wait in threads, one at a time, because two would wait for each
+    # other in the system
 
     def _write(self) -> None:
         """Have written what came first, and all that belongs behind it."""
         if self._writing or not self._unwritten:
             return
-        run = self._writing = self._unwritten.popleft()
-        written = pool("files").spawn(outcome, self._target.write, run.offset, _batches(run.parts))
-        written.rawlink(lambda result: self._written(run, result.value))
+        run = self._unwritten.popleft()
+        write = partial(outcome, self._target.write, run.offset, _batches(run.parts))
+        if self._target.in_memory:
+            self._written(run, write())
+        else:
+            self._writing = run
+            pool("files").spawn(write).rawlink(lambda result: self._written(run, result.value))
 
     def _written(self, run: _Run, result: tuple[object, Exception | None]) -> None:
         size = run.end - run.offset

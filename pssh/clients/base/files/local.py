@@ -185,9 +185,11 @@ class Target:
     :param mode: its permissions if it is new.
     :param keep: go on with what is there already, rather than from the beginning.
     :param follow: whether the last component may be a symbolic link.
+
+    :ivar in_memory: whether writing it never waits: a thread would cost more than the writing does.
     """
 
-    __slots__ = ("_file", "path", "status")
+    __slots__ = ("_file", "in_memory", "path", "status")
 
     def __init__(self, path: str, mode: int, *, keep: bool, follow: bool) -> None:
         self.path = path
@@ -202,6 +204,7 @@ class Target:
             raise error
         self._file: Descriptor = opened[0]
         self.status: os.stat_result = opened[1]
+        self.in_memory: bool = opened[2]
 
     @property
     def size(self) -> int:
@@ -214,7 +217,7 @@ class Target:
         return stat.S_ISREG(self.status.st_mode)
 
     def write(self, offset: int, parts: Sequence[memoryview]) -> None:
-        """Write bytes that belong together. In a thread.
+        """Write bytes that belong together. In a thread, unless it is all ``in_memory``.
 
         :raises OSError: when there is no room.
         """
@@ -280,25 +283,28 @@ class Target:
 
 def _open_target(
     path: str, mode: int, keep: bool, follow: bool
-) -> tuple[Descriptor, os.stat_result]:
+) -> tuple[Descriptor, os.stat_result, bool]:
     flags = WRITE_FLAGS & ~os.O_NOFOLLOW if follow else WRITE_FLAGS
     # Nobody else may read it before it has its own permissions.
     # And we ourselves may have to go on with it.
     file = Descriptor(os.open(path, flags, mode & 0o700 | 0o600))
     try:
         status = file.call(os.fstat)
-        if stat.S_ISREG(status.st_mode) and not keep:
+        # A device may be waited for wherever its name is.
+        is_regular = stat.S_ISREG(status.st_mode)
+        in_memory = is_regular and file.call(page_cache.is_in_memory)
+        if is_regular and not keep:
             file.call(os.ftruncate, 0)
     except BaseException:
         file.close()
         raise
-    return file, status
+    return file, status, in_memory
 
 
 def _abandon(path: str, keep: bool, opened: tuple[Any, Exception | None]) -> None:
     """Close, and remove unless it is to be kept, a file that was opened for nobody."""
     if opened[1] is None:
-        file, status = opened[0]
+        file, status, _ = opened[0]
         file.close()
         if not keep and stat.S_ISREG(status.st_mode):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Reading of a local file what is in memory, and waiting for no device."""
+"""Local files that no device has to be waited for, and what of the others is in memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def reader(descriptor: int) -> ReadNow:
 
     :param descriptor: the open file.
     """
-    if _is_in_memory(descriptor):
+    if is_in_memory(descriptor):
         return os.pread
     return _never if _NOWAIT is None else _read_cached
 
@@ -40,7 +40,13 @@ def _c_library() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-def _is_in_memory(descriptor: int) -> bool:
+def is_in_memory(descriptor: int) -> bool:
+    """Whether a file is nowhere but in memory, where reading and writing never wait.
+
+    In a thread: a network file system may hang.
+
+    :param descriptor: the open file.
+    """
     if sys.platform != "linux":
         return False
     status = ctypes.create_string_buffer(_STATFS_SIZE)
