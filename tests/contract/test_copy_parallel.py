@@ -13,6 +13,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from pssh.clients.base.files import page_cache
 from pssh.clients.base.files.local import BLOCK, Source, Target
 from pssh.clients.base.files.page_cache import Block
 from pssh.config import HostConfig
@@ -502,6 +503,7 @@ def test_a_disk_that_cannot_keep_up(
         time.sleep(0.02)
         write(target, offset, parts)
 
+    monkeypatch.setattr(page_cache, "is_in_memory", lambda _: False)
     # More files than there are threads for them.
     monkeypatch.setattr(Target, "write", slowly)
     client = connect_all(20)

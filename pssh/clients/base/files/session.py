@@ -325,16 +325,23 @@ class SFTPSession:
             raise
 
     def _send_some(self) -> int | WouldBlock:
+        """Send what the channel takes at once: each step that takes time has a time limit."""
         # A connection may call this once more for who gave up, so this keeps count itself.
-        if not self._unsent:
-            return 0
-        self._writing = True
-        sent = self._channel.write(self._unsent[0][:_WRITE_SIZE])
-        if sent is not WOULD_BLOCK:
-            rest = self._unsent.popleft()[sent:]
-            if rest:
-                self._unsent.appendleft(rest)
-        self._writing = False
+        unsent, sent = self._unsent, 0
+        while unsent:
+            part = unsent[0][:_WRITE_SIZE]
+            self._writing = True
+            taken = self._channel.write(part)
+            if taken is not WOULD_BLOCK:
+                rest = unsent.popleft()[taken:]
+                if rest:
+                    unsent.appendleft(rest)
+            self._writing = False
+            if taken is WOULD_BLOCK:
+                return WOULD_BLOCK
+            sent += taken
+            if taken < len(part):
+                break
         return sent
 
     def _send_the_rest(self) -> None:
