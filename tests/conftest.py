@@ -15,13 +15,14 @@ import pytest
 
 from pssh.clients.base.files import page_cache
 from tests.servers.account import Account
-from tests.servers.asyncssh_server import AsyncSSHServer
+from tests.servers.asyncssh_server import CHILD, AsyncSSHServer
 from tests.servers.certificates import CertificateAuthority, trusting
 from tests.servers.dropbear import DropbearServer
 from tests.servers.kdc import KDC
 from tests.servers.keys import shared_keys
 from tests.servers.openssh import OpenSSHServer
 from tests.servers.process import MissingProgramError
+from tests.servers.template import Template
 
 # Python shall keep what it has compiled, also where it has been told not to: the tests are long to
 # compile, several processes run them, and they start hundreds of interpreters.
@@ -248,14 +249,24 @@ def dropbear(
 
 
 @pytest.fixture(scope="session")
+def asyncssh_template() -> Iterator[Template]:
+    """What all asyncssh servers are copies of."""
+    if find_spec("asyncssh") is None:
+        missing("asyncssh is not installed (pip install asyncssh).")
+    with Template(CHILD) as template:
+        yield template
+
+
+@pytest.fixture(scope="session")
 def asyncssh_server(
-    tmp_path_factory: pytest.TempPathFactory, authorized_keys: list[Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    asyncssh_template: Template,
+    authorized_keys: list[Path],
 ) -> Iterator[AsyncSSHServer]:
     """An asyncssh server that takes keys, a password, and two answers."""
-    if not _has_asyncssh():
-        missing("asyncssh is not installed (pip install asyncssh).")
     with AsyncSSHServer(
         tmp_path_factory.mktemp("asyncssh"),
+        template=asyncssh_template,
         authorized_keys=authorized_keys,
         password="a password",
         answers=("first answer", "second answer"),
@@ -265,25 +276,25 @@ def asyncssh_server(
 
 @pytest.fixture
 def asyncssh_with(
-    tmp_path_factory: pytest.TempPathFactory, authorized_keys: list[Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    asyncssh_template: Template,
+    authorized_keys: list[Path],
 ) -> Iterator[Callable[..., AsyncSSHServer]]:
     """A function that starts an asyncssh server and ends it after the test.
 
     It takes the parameters of :class:`AsyncSSHServer`; the usual keys are let in.
     """
-    if not _has_asyncssh():
-        missing("asyncssh is not installed (pip install asyncssh).")
     with ExitStack() as stack:
 
         def start(**parameters: object) -> AsyncSSHServer:
-            settings = {"authorized_keys": authorized_keys, **parameters}
+            settings = {
+                "template": asyncssh_template,
+                "authorized_keys": authorized_keys,
+                **parameters,
+            }
             folder = tmp_path_factory.mktemp("asyncssh")
             return stack.enter_context(
                 AsyncSSHServer(folder, **settings)  # type: ignore[arg-type]
             )
 
         yield start
-
-
-def _has_asyncssh() -> bool:
-    return find_spec("asyncssh") is not None

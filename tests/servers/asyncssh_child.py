@@ -1,4 +1,4 @@
-"""The child process of :class:`tests.servers.asyncssh_server.AsyncSSHServer`.
+"""What the process of :class:`tests.servers.asyncssh_server.AsyncSSHServer` runs.
 
 Special commands:
 
@@ -238,5 +238,6 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve as the command line says."""
     asyncio.run(serve(parse_options()))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.keys import authorized_lines, create_key, public_line
 from tests.servers.process import ServerProcess
 from tests.servers.server import Server
+from tests.servers.template import CopiedServer, Template
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+#: The module that the server's process runs.
+CHILD = "tests.servers.asyncssh_child"
 
 
 class AsyncSSHServer(Server):
-    """``python -m tests.servers.asyncssh_child`` with its own keys; a context manager.
+    """``tests/servers/asyncssh_child.py`` with its own keys; a context manager.
 
     Commands run with ``/bin/sh -c`` as the user who runs the tests, except the special ones
     described in ``asyncssh_child.py``.
 
     :param folder: an existing folder for its files.
+    :param template: has loaded :data:`CHILD`.
     :param authorized_keys: keys (either half's path) that open the account.
     :param user: the only user name it lets in.
     :param password: opens the account, ``None``: no password authentication.
@@ -29,23 +30,22 @@ class AsyncSSHServer(Server):
     :param hang: steps that it never answers: ``auth``, ``open``, ``exec``. From the first ``exec``
         on it answers nothing on any connection.
     :param host_keys: kinds of host key to create.
-    :param python: the interpreter that has asyncssh.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
+        template: Template,
         authorized_keys: Sequence[Path] = (),
         user: str = "pssh",
         password: str | None = None,
         answers: Sequence[str] = (),
         hang: Sequence[str] = (),
         host_keys: Sequence[str] = ("ed25519",),
-        python: str = sys.executable,
     ) -> None:
         super().__init__(folder, "asyncssh", user, password)
-        self._python = python
+        self._template = template
         self.host_key_paths = [
             create_key(self.folder / f"asyncssh_{kind}_host_key", kind) for kind in host_keys
         ]
@@ -63,11 +63,9 @@ class AsyncSSHServer(Server):
         self._start_on_a_free_port()
 
     def _launch(self, port: int) -> ServerProcess:
-        process = ServerProcess(
-            [self._python, "-m", "tests.servers.asyncssh_child", f"--port={port}", *self._options],
-            self.log_path,
-            environment={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            pipe_output=True,
+        source = f"from {CHILD} import main; main()"
+        process = CopiedServer(
+            self._template, source, [f"--port={port}", *self._options], self.log_path
         )
         try:
             process.read_line()

@@ -12,11 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import IO, Protocol, TypeVar
 
 from tests.servers.process_tree import child_processes, kill_trees, wait_until, wait_until_gone
 
 Self = TypeVar("Self", bound="ServerProcess")
+
+
+class Process(Protocol):
+    """What we use of :class:`subprocess.Popen`."""
+
+    pid: int
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
 
 
 class MissingProgramError(RuntimeError):
@@ -100,18 +112,28 @@ class ServerProcess:
         self.name = Path(command[0]).name
         self._owner = os.getpid()
         with log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*_ended_with_parent(), *command],
-                # Our own children watch for the end of this pipe and end then, too.
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if pipe_output else log,
-                stderr=log,
-                env=None if environment is None else dict(environment),
-                start_new_session=True,
-            )
+            self._process = self._begin(command, log, environment, pipe_output)
         self.stdout = self._process.stdout
         self.pid = self._process.pid
         atexit.register(self.stop)
+
+    def _begin(
+        self,
+        command: Sequence[str],
+        log: IO[bytes],
+        environment: Mapping[str, str] | None,
+        pipe_output: bool,
+    ) -> Process:
+        """Start the child."""
+        return subprocess.Popen(
+            [*ended_with_parent(), *command],
+            # Our own children watch for the end of this pipe and end then, too.
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE if pipe_output else log,
+            stderr=log,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+        )
 
     def is_running(self) -> bool:
         """Whether the child itself still runs."""
@@ -183,7 +205,7 @@ class ServerProcess:
         return ServerStartError(f"{sentence}\n{log}")
 
 
-def _ended_with_parent() -> list[str]:
+def ended_with_parent() -> list[str]:
     """A command prefix for the case that we are killed and cannot end our children ourselves."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
