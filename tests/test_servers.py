@@ -107,14 +107,24 @@ def test_a_server_ends_with_all_it_started(
     assert not is_listening(server.port)
 
 
-def test_a_server_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "started",
+    [
+        "child = ServerProcess(['/bin/sleep', '1000'], log)\n"
+        "name = pathlib.Path(f'/proc/{child.pid}/comm')\n"
+        "wait_until(lambda: name.read_text() == 'sleep\\n', 'the child to begin')",
+        "child = CopiedServer(Template('time'), 'import time; time.sleep(1000)', [], log)",
+    ],
+    ids=["a program", "a copy"],
+)
+def test_a_server_ends_when_the_tests_are_killed(tmp_path: Path, started: str) -> None:
     script = (
         "import os, pathlib, sys, signal\n"
         "from tests.servers.process import ServerProcess\n"
         "from tests.servers.process_tree import wait_until\n"
-        "child = ServerProcess(['/bin/sleep', '1000'], pathlib.Path(sys.argv[1]))\n"
-        "name = pathlib.Path(f'/proc/{child.pid}/comm')\n"
-        "wait_until(lambda: name.read_text() == 'sleep\\n', 'the child to begin')\n"
+        "from tests.servers.template import CopiedServer, Template\n"
+        "log = pathlib.Path(sys.argv[1])\n"
+        f"{started}\n"
         "print(child.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

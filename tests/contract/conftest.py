@@ -7,7 +7,9 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tests.servers.account import Account
 from tests.servers.cut_proxy import CutProxy
 from tests.servers.openssh import OpenSSHServer
 from tests.servers.server import Server
+from tests.servers.template import Template
 
 #: Seconds that a test may take; what takes longer hangs.
 TIME_LIMIT = 30.0
@@ -255,20 +258,42 @@ def host_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixt
     host_logger.removeHandler(caplog.handler)
 
 
+@pytest.fixture(scope="session")
+def template_of() -> Iterator[Callable[[Library], Template]]:
+    """The interpreter that has loaded a library and done nothing with it."""
+    with ExitStack() as stack:
+
+        @cache
+        def make(library: Library) -> Template:
+            module = f"pssh.clients.{library.name}"
+            classes = ("SSHClient", "ParallelSSHClient")
+            return stack.enter_context(
+                Template(module, attributes=classes, options=programs.OPTIONS)
+            )
+
+        yield make
+
+
 @pytest.fixture
-def run_program(library: Library, settings: Settings, sshd: OpenSSHServer) -> RunProgram:
+def run_program(
+    library: Library,
+    settings: Settings,
+    sshd: OpenSSHServer,
+    template_of: Callable[[Library], Template],
+) -> RunProgram:
     """Runs a program that uses the library, see :class:`tests.contract.programs.RunProgram`."""
 
     def run_it(source: str, *, prologue: str = "", home: Path | None = None) -> None:
-        programs.run(
-            programs.assemble(
-                source,
-                prologue=prologue,
-                module=f"pssh.clients.{library.name}",
-                host=sshd.host,
-                settings=settings,
-            ),
-            home,
+        program = programs.assemble(
+            source,
+            prologue=prologue,
+            module=f"pssh.clients.{library.name}",
+            host=sshd.host,
+            settings=settings,
         )
+        if prologue:
+            programs.run(program, home)
+        else:
+            programs.run_copy(template_of(library), program, home)
 
     return run_it

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
+
+from tests.servers.template import Template
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+#: Options of the interpreter.
+OPTIONS = ("-X", "faulthandler", "-W", "error::ResourceWarning")
+
+#: Seconds that a program may take; what takes longer hangs.
+TIMEOUT = 20
 
 _BEGINNING = """\
 {prologue}
@@ -23,35 +34,75 @@ class RunProgram(Protocol):
     """Runs the lines of a program, which has ``library``, ``host`` and ``settings``.
 
     It must end quickly and by itself, with exit code 0, and must not print anything: no warning
-    and no complaint of the interpreter. ``prologue`` comes before every import.
+    and no complaint of the interpreter. ``prologue`` comes before every import, and only with one
+    the program has an interpreter of its own from the start: others are copies of one that has
+    loaded the library, which is most of what they would cost.
     """
 
     def __call__(self, source: str, *, prologue: str = "", home: Path | None = None) -> None: ...
 
 
 def run(source: str, home: Path | None) -> None:
-    """Run a program and check how it ended.
+    """Run a program in an interpreter of its own and check how it ended.
 
     :param home: its home folder, by default this process's.
     """
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    if home is not None:
-        environment["HOME"] = str(home)
     program = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-W", "error::ResourceWarning", "-c", source],
+        [sys.executable, *OPTIONS, "-c", source],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=_environment(home),
     )
     with program:
         try:
-            said, _ = program.communicate(timeout=20)
+            said, _ = program.communicate(timeout=TIMEOUT)
         finally:
             program.kill()
-    assert program.returncode == 0, said
+    assert program.returncode == 0, f"exit code {program.returncode}: {said}"
     assert said == "", said
+
+
+def run_copy(template: Template, source: str, home: Path | None) -> None:
+    """As :func:`run`, where an interpreter that has loaded the library is what a program needs.
+
+    :param template: has loaded it, with :data:`OPTIONS`.
+    """
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as output:
+        with open(writing, "wb") as theirs, open(os.devnull, "rb") as nothing:
+            streams = (nothing.fileno(), theirs.fileno(), theirs.fileno())
+            program = template.start(source, streams, _environment(home))
+        try:
+            said = _read_to_end(output)
+            code = program.wait(TIMEOUT)
+        finally:
+            if program.poll() is None:
+                os.kill(program.pid, signal.SIGKILL)
+                program.wait()
+    assert code == 0, f"exit code {code}: {said}"
+    assert said == "", said
+
+
+def _environment(home: Path | None) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    if home is not None:
+        environment["HOME"] = str(home)
+    return environment
+
+
+def _read_to_end(output: IO[bytes]) -> str:
+    """What a program says until it and all that it started have ended."""
+    deadline = time.monotonic() + TIMEOUT
+    said = b""
+    while True:
+        ready, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, f"The program has not ended after {TIMEOUT} seconds: {said.decode()}"
+        data = output.read(64 * 1024)
+        if not data:
+            return said.decode()
+        said += data
 
 
 def assemble(
