@@ -37,10 +37,15 @@ LIBRARIES = ("native", "ssh")
 #: The server fixtures that the basic contract is tried against.
 SERVERS = ("sshd", "dropbear", "asyncssh_server")
 
+#: Those of them whose connections tests share. What Dropbear makes of many SFTP sessions one after
+#: another is a test of its own.
+SHARED = ("sshd", "asyncssh_server")
+
 Settings = dict[str, Any]
 Connect = Callable[..., BaseSSHClient]
 ConnectAll = Callable[..., BaseParallelSSHClient]
 SettingsFor = Callable[..., Settings]
+ClientOf = Callable[[Server], BaseSSHClient]
 
 
 @dataclass(frozen=True)
@@ -153,34 +158,46 @@ def connect_all(
 
 
 @pytest.fixture(scope="session")
-def shared_clients() -> Iterator[dict[str, BaseSSHClient]]:
-    """Library name -> a client that is connected to ``sshd``, and that no test has used up."""
-    clients: dict[str, BaseSSHClient] = {}
+def shared_clients() -> Iterator[dict[tuple[str, int], BaseSSHClient]]:
+    """Library name and port -> a client that is connected there, and that no test has used up."""
+    clients: dict[tuple[str, int], BaseSSHClient] = {}
     yield clients
     for client in clients.values():
         client.close()
 
 
 @pytest.fixture
-def client(
+def client_of(
     library: Library,
-    settings: Settings,
-    sshd: OpenSSHServer,
-    shared_clients: dict[str, BaseSSHClient],
-) -> Iterator[BaseSSHClient]:
-    """A client that is connected to ``sshd``: the last test's, if that has left it as it was.
+    settings_for: SettingsFor,
+    shared_clients: dict[tuple[str, int], BaseSSHClient],
+) -> Iterator[ClientOf]:
+    """A function from a server to a client that is connected to it.
 
-    To connect takes longer than most tests do anything else.
+    It is the last test's client, if that has left it as it was: to connect takes longer than most
+    tests do anything else. So the server must be one that lives as long as all tests.
     """
-    client = shared_clients.pop(library.name, None)
-    if client is None or not client.connected:
-        client = library.SSHClient(sshd.host, **settings)
-    before = Belongings(client)
-    yield client
-    if Belongings(client) == before and is_idle(client):
-        shared_clients[library.name] = client
-    else:
-        client.close()
+    used: list[tuple[int, BaseSSHClient, Belongings]] = []
+
+    def find(server: Server) -> BaseSSHClient:
+        client = shared_clients.pop((library.name, server.port), None)
+        if client is None or not client.connected:
+            client = library.SSHClient(server.host, **settings_for(server))
+        used.append((server.port, client, Belongings(client)))
+        return client
+
+    yield find
+    for port, client, before in used:
+        if Belongings(client) == before and is_idle(client):
+            shared_clients[library.name, port] = client
+        else:
+            client.close()
+
+
+@pytest.fixture
+def client(client_of: ClientOf, sshd: OpenSSHServer) -> BaseSSHClient:
+    """A client that is connected to ``sshd``, as :func:`client_of` finds one."""
+    return client_of(sshd)
 
 
 class Belongings:
@@ -215,6 +232,15 @@ def server(request: pytest.FixtureRequest) -> Server:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Server)
     return found
+
+
+@pytest.fixture
+def server_client(
+    request: pytest.FixtureRequest, client_of: ClientOf, connect: Connect, server: Server
+) -> BaseSSHClient:
+    """A client that is connected to each kind of server in turn, shared where that can be."""
+    find = client_of if request.node.callspec.params["server"] in SHARED else connect
+    return find(server)
 
 
 @pytest.fixture

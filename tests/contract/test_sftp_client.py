@@ -108,9 +108,9 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 @pytest.fixture
-def sftp(connect: Connect, server: Server) -> Iterator[SFTPClient]:
+def sftp(server_client: BaseSSHClient) -> Iterator[SFTPClient]:
     """An SFTP client of each kind of server."""
-    with open_sftp(connect(server)) as opened:
+    with open_sftp(server_client) as opened:
         yield opened
 
 

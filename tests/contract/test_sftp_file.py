@@ -41,7 +41,6 @@ from tests.contract.outputs import eventually
 from tests.contract.programs import RunProgram
 from tests.contract.test_sftp_client import eventually_closed, give_away, open_below, open_sftp
 from tests.servers.cut_proxy import CutProxy
-from tests.servers.server import Server
 
 MEGABYTE = 1024 * 1024
 
@@ -55,9 +54,9 @@ FULL = "/dev/full"
 
 
 @pytest.fixture
-def sftp(connect: Connect, server: Server) -> Iterator[SFTPClient]:
+def sftp(server_client: BaseSSHClient) -> Iterator[SFTPClient]:
     """An SFTP client of each kind of server."""
-    with open_sftp(connect(server)) as opened:
+    with open_sftp(server_client) as opened:
         yield opened
 
 
