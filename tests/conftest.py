@@ -234,14 +234,23 @@ def gssapi_sshd(
 
 @pytest.fixture(scope="session")
 def dropbear(
-    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    account: Account,
+    keys: dict[str, Path],
+    authorized_keys: list[Path],
 ) -> Iterator[DropbearServer]:
     """A Dropbear server."""
     if not account.temporary:
         pytest.skip("Dropbear needs an account of its own, which needs root.")
     folder = tmp_path_factory.mktemp("dropbear")
     try:
-        server = DropbearServer(folder, account=account, authorized_keys=authorized_keys)
+        server = DropbearServer(
+            folder,
+            account=account,
+            # To make one of RSA takes longer than all that most tests ask of the server.
+            host_keys=("ed25519", "ecdsa", keys["host_rsa"]),
+            authorized_keys=authorized_keys,
+        )
     except MissingProgramError as error:
         missing(str(error))
     with server:

@@ -240,15 +240,23 @@ def reader_of(home: Path, account: Account, server: OpenSSHServer, **environment
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, account: Account) -> Iterator[Reader]:
+def reader(
+    tmp_path_factory: pytest.TempPathFactory, account: Account, keys: dict[str, Path]
+) -> Iterator[Reader]:
     home = new_home(tmp_path_factory)
-    keys = [create_key(home / ".ssh" / name) for name in ("id_ed25519", "deploy_key")]
+    own = [create_key(home / ".ssh" / name) for name in ("id_ed25519", "deploy_key")]
     options = {
         "SetEnv": f"PATH={folder_with_sudo(account)}:/usr/bin:/bin",
         "AcceptEnv": "LANG LC_*",
     }
     folder = tmp_path_factory.mktemp("server")
-    with OpenSSHServer(folder, account=account, options=options, authorized_keys=keys) as server:
+    with OpenSSHServer(
+        folder,
+        account=account,
+        options=options,
+        host_keys=("ed25519", "ecdsa", keys["host_rsa"]),
+        authorized_keys=own,
+    ) as server:
         yield reader_of(home, account, server)
 
 

@@ -628,7 +628,10 @@ def test_keyboard_interactive_needs_a_password(
 
 @pytest.fixture(scope="module")
 def talkative(
-    tmp_path_factory: pytest.TempPathFactory, account: Account, authorized_keys: list[Path]
+    tmp_path_factory: pytest.TempPathFactory,
+    account: Account,
+    keys: dict[str, Path],
+    authorized_keys: list[Path],
 ) -> Iterator[OpenSSHServer]:
     """A server that logs which algorithms were offered and chosen, and how much was sent."""
     with OpenSSHServer(
@@ -640,6 +643,7 @@ def talkative(
             "MACs": "+hmac-sha1",
             "KexAlgorithms": "+diffie-hellman-group14-sha1",
         },
+        host_keys=("ed25519", "ecdsa", keys["host_rsa"]),
         authorized_keys=authorized_keys,
     ) as server:
         yield server

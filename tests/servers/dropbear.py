@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.account import Account
-from tests.servers.keys import authorized_lines
+from tests.servers.keys import authorized_lines, public_line
 from tests.servers.process import MissingProgramError, ServerProcess, find_program
 from tests.servers.server import ForkingServer
 
@@ -22,7 +22,8 @@ class DropbearServer(ForkingServer):
 
     :param folder: an existing folder for its files.
     :param account: the account that may log in.
-    :param host_keys: kinds of host key to create (``dropbearkey -t``).
+    :param host_keys: kinds of host key to create (``dropbearkey -t``), or paths of OpenSSH's
+        private keys to use.
     :param authorized_keys: keys (either half's path) that open the account.
     :param arguments: further arguments for ``dropbear``.
     :raises MissingProgramError: when Dropbear is not installed or we are not root.
@@ -35,7 +36,7 @@ class DropbearServer(ForkingServer):
         folder: Path,
         *,
         account: Account,
-        host_keys: Sequence[str] = ("ed25519", "ecdsa", "rsa"),
+        host_keys: Sequence[str | Path] = ("ed25519", "ecdsa", "rsa"),
         authorized_keys: Sequence[Path] = (),
         arguments: Sequence[str] = (),
     ) -> None:
@@ -44,9 +45,18 @@ class DropbearServer(ForkingServer):
             raise MissingProgramError("Dropbear needs an account of its own, which needs root.")
         super().__init__(folder, "dropbear", account.name, account.password)
         self._arguments = arguments
-        self.host_key_paths = [self._create_host_key(kind) for kind in host_keys]
+        self.host_key_paths = [self._host_key(key) for key in host_keys]
         _authorize(account, authorized_keys)
         self._start_on_a_free_port()
+
+    def _host_key(self, key: str | Path) -> Path:
+        if isinstance(key, str):
+            return self._create_host_key(key)
+        path = self.folder / f"dropbear_{key.name}"
+        convert = [find_program("dropbearconvert", PACKAGE), "openssh", "dropbear"]
+        subprocess.run([*convert, str(key), str(path)], check=True, capture_output=True)
+        self.host_key_lines.append(public_line(key))
+        return path
 
     def _create_host_key(self, kind: str) -> Path:
         path = self.folder / f"dropbear_{kind}_host_key"
