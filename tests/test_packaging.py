@@ -28,6 +28,9 @@ BUILD_INPUTS = (
     "setup.py",
 )
 
+#: All that need the wheel, so that one of several processes builds it, not two. One takes long.
+begun_together = pytest.mark.long
+
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Run a command, and fail with everything it said unless it succeeds."""
@@ -80,6 +83,7 @@ def files_of(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
+@begun_together
 def test_wheel_holds_the_package_and_its_type_marker(wheel: Path) -> None:
     files = files_of(wheel)
     modules = {str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "pssh").rglob("*.py")}
@@ -90,6 +94,7 @@ def test_wheel_holds_the_package_and_its_type_marker(wheel: Path) -> None:
     }
 
 
+@begun_together
 def test_metadata_names_the_distribution(metadata: email.message.Message) -> None:
     assert metadata["Name"] == "parallel-ssh"
     assert metadata["Version"] == __version__
@@ -98,6 +103,7 @@ def test_metadata_names_the_distribution(metadata: email.message.Message) -> Non
     assert metadata["Description-Content-Type"] == "text/x-rst"
 
 
+@begun_together
 def test_metadata_requires_gevent_and_the_bindings_only(metadata: email.message.Message) -> None:
     requirements = sorted(metadata.get_all("Requires-Dist", []))
     assert [wanted for wanted in requirements if "extra ==" not in wanted] == [
@@ -107,6 +113,7 @@ def test_metadata_requires_gevent_and_the_bindings_only(metadata: email.message.
     ]
 
 
+@begun_together
 def test_metadata_has_the_extras(metadata: email.message.Message) -> None:
     assert sorted(metadata.get_all("Provides-Extra", [])) == ["agent", "progress"]
     wanted = [each for each in metadata.get_all("Requires-Dist", []) if "extra" in each]
@@ -118,7 +125,7 @@ def test_metadata_has_the_extras(metadata: email.message.Message) -> None:
     }
 
 
-@pytest.mark.long
+@begun_together
 def test_source_distribution_builds_the_same_wheel(
     source: Path, wheel: Path, tmp_path: Path
 ) -> None:
