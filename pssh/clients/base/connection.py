@@ -23,7 +23,7 @@ from gevent import getcurrent
 from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 
-from pssh.clients.base import arrivals, forked
+from pssh.clients.base import arrivals, forked, interrupts
 from pssh.clients.base.seam import (
     READ,
     WOULD_BLOCK,
@@ -107,6 +107,7 @@ class Connection:
         self._in_thread: Any = None
         self._keeps_unsent = session.keeps_unsent
         forked.remember(self)
+        interrupts.mind_lost()
 
     # Calling the library
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import gevent
+from gevent.monkey import get_original
+
+# The real one, also when the program has made the standard library cooperative.
+_get_ident: Callable[[], int] = get_original("_thread", "get_ident")
 
 
 def pass_on(interrupt: KeyboardInterrupt) -> None:
@@ -17,3 +26,34 @@ def pass_on(interrupt: KeyboardInterrupt) -> None:
         raise interrupt
 
     gevent.spawn(run)
+
+
+#: Those whose event loop has connections.
+_threads: set[int] = set()
+
+
+def mind_lost() -> None:
+    """Have Ctrl-C reach this thread's program also where Python can only report it, and goes on.
+
+    That is where nothing can be raised to anybody: in what C calls, such as libssh, in a
+    destructor, and in what is called when an object goes that a weak reference led to. Code there
+    cannot catch it either, when it comes just as it is entered. Python hands it to
+    ``sys.unraisablehook``.
+    """
+    _threads.add(_get_ident())
+    _set_hook()
+
+
+@cache
+def _set_hook() -> None:
+    report = sys.unraisablehook
+
+    def report_or_pass_on(unraisable: Any) -> None:
+        error = unraisable.exc_value
+        is_lost = isinstance(error, KeyboardInterrupt) and not sys.is_finalizing()
+        if is_lost and _get_ident() in _threads:
+            pass_on(error)
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = report_or_pass_on

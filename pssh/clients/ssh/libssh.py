@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import ssh.channel
@@ -23,7 +21,6 @@ import ssh.key
 import ssh.session
 from ssh.key import copy_cert_to_privkey
 
-from pssh.clients.base.interrupts import pass_on
 from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
@@ -298,32 +295,8 @@ def receive(channel: int, receiver: Receiver) -> None:
     :param channel: the channel's pointer.
     :param receiver: is kept until :func:`forget`.
     """
-    _mind_interrupts()
     _receivers[channel] = receiver
     _set_channel_callbacks(channel, _callbacks_address)
-
-
-@cache
-def _mind_interrupts() -> None:
-    """Have Ctrl-C that comes while libssh calls us reach the program.
-
-    No exception can pass through C: Python only reports it (``sys.unraisablehook``), and goes on.
-    A function that libssh calls cannot catch it either, when it comes just as it is entered.
-    """
-    report = sys.unraisablehook
-
-    def report_or_pass_on(unraisable: Any) -> None:
-        error, function = unraisable.exc_value, unraisable.object
-        if isinstance(error, KeyboardInterrupt) and _is_ours(function):
-            pass_on(error)
-        else:
-            report(unraisable)
-
-    sys.unraisablehook = report_or_pass_on
-
-
-def _is_ours(function: object) -> bool:
-    return str(getattr(function, "__module__", "")).startswith("pssh.clients.ssh.")
 
 
 def forget(channel: int) -> None:
