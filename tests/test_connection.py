@@ -18,7 +18,7 @@ from pssh.clients.base.connection import Connection
 from pssh.clients.base.seam import READ, WOULD_BLOCK, WouldBlock
 from pssh.clients.base.task import Task
 from pssh.clients.base.transport import TransportSocket
-from pssh.exceptions import ConnectionLostError
+from pssh.exceptions import ConnectionLostError, SessionError
 
 #: Seconds after which somebody has slept through what is there for him.
 TIME_LIMIT = 10.0
@@ -212,3 +212,32 @@ def test_who_forgets_a_failure_keeps_nothing_of_it(
     finally:
         gc.enable()
         connection.close()
+
+
+def test_a_failure_that_is_kept_keeps_nothing_of_what_the_library_made(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    """A program may keep the errors of thousands of hosts."""
+    all_made: list[weakref.ref[Made]] = []
+
+    def break_off() -> None:
+        made = Made()
+        all_made.append(weakref.ref(made))
+        raise KeyError
+
+    def fail() -> None:
+        made = Made()
+        all_made.append(weakref.ref(made))
+        try:
+            break_off()
+        except KeyError as ex:
+            raise SessionError("refused") from ex
+
+    session: Any = ByteSession(ends[0])
+    connection = Connection(session, ends[0], "host", 22)
+    with pytest.raises(SessionError) as kept:
+        connection.attempt(fail)
+    assert [made() for made in all_made] == [None] * 2
+    # It still says where it came from.
+    assert [each.name for each in kept.traceback][-1] == "fail"
+    connection.close()

@@ -58,6 +58,11 @@ def run(source: str, home: Path | None) -> None:
     with program:
         try:
             said, _ = program.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            # It says where it hangs.
+            program.send_signal(signal.SIGABRT)
+            said, _ = program.communicate(timeout=TIMEOUT)
+            raise AssertionError(f"The program has not ended by itself: {said}") from None
         finally:
             program.kill()
     assert program.returncode == 0, f"exit code {program.returncode}: {said}"
@@ -75,7 +80,7 @@ def run_copy(template: Template, source: str, home: Path | None) -> None:
             streams = (nothing.fileno(), theirs.fileno(), theirs.fileno())
             program = template.start(source, streams, _environment(home))
         try:
-            said = _read_to_end(output)
+            said = _read_to_end(output, program.pid)
             code = program.wait(TIMEOUT)
         finally:
             if program.poll() is None:
@@ -92,13 +97,18 @@ def _environment(home: Path | None) -> dict[str, str]:
     return environment
 
 
-def _read_to_end(output: IO[bytes]) -> str:
+def _read_to_end(output: IO[bytes], pid: int) -> str:
     """What a program says until it and all that it started have ended."""
     deadline = time.monotonic() + TIMEOUT
     said = b""
     while True:
         ready, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, f"The program has not ended after {TIMEOUT} seconds: {said.decode()}"
+        if not ready:
+            # It says where it hangs.
+            os.kill(pid, signal.SIGABRT)
+            select.select([output], [], [], TIMEOUT)
+            said += output.read(64 * 1024)
+            raise AssertionError(f"The program has not ended by itself: {said.decode()}")
         data = output.read(64 * 1024)
         if not data:
             return said.decode()

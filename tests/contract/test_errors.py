@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import contextlib
 import copy
+import gc
 import inspect
 import os
 import pickle
@@ -14,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ from pssh.exceptions import (
 )
 from tests.contract.access import access, said_by_the_library, wait_for_log
 from tests.contract.conftest import Connect, ConnectAll, Library
-from tests.contract.outputs import lines, stdout
+from tests.contract.outputs import eventually, lines, stdout
 from tests.servers.cut_proxy import CutProxy
 from tests.servers.fakes import (
     BANNER,
@@ -562,3 +564,39 @@ def test_tracebacks_show_what_the_library_raised(library: Library) -> None:
     error = error_of(library, "127.0.0.1", port=free_port())
 
     assert isinstance(error.__cause__, OSError)
+
+
+def open_sockets() -> int:
+    """How many sockets this process has."""
+    found = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found += os.readlink(f"/proc/self/fd/{descriptor}").startswith("socket:")
+    return found
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Nothing that refers to itself is found."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_errors_that_are_kept_keep_no_socket_open(
+    connect_all: ConnectAll, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    """A program may keep the errors of thousands of hosts."""
+    before = open_sockets()
+    refused = connect_all(3, pkey=str(keys["unauthorized"]))
+    unknown = connect_all(3, known_hosts=str(tmp_path / "none"), host_key_policy="strict")
+    nothing_in_common = connect_all(3, kex_algorithms=["diffie-hellman-group14-sha1"])
+    errors = [
+        output.exception
+        for client in (refused, unknown, nothing_in_common)
+        for output in client.run_command("true", stop_on_errors=False)
+    ]
+    assert all(isinstance(error, PSSHError) for error in errors)
+    eventually(lambda: open_sockets() == before, "the sockets of all to be closed", timeout=5)

@@ -16,6 +16,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from copy import copy
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
@@ -47,6 +48,22 @@ _Result = TypeVar("_Result")
 # The real one, also when the program has made the standard library cooperative.
 _poll = get_original("select", "poll")
 _get_ident: Callable[[], int] = get_original("_thread", "get_ident")
+
+
+def _forget_variables(error: BaseException) -> None:
+    """Keep nothing of the functions that an error came out of but where they were.
+
+    Their variables lead to the library's objects, and a socket of libssh is open for as long as
+    any of those is there. A program may keep the errors of thousands of hosts, and one that Ctrl-C
+    leaves in a greenlet keeps itself.
+    """
+    assert error.__traceback__ is not None
+    # Without the function that calls this, which goes on.
+    clear_frames(error.__traceback__.tb_next)
+    cause = error.__cause__
+    while cause is not None:
+        clear_frames(cause.__traceback__)
+        cause = cause.__cause__
 
 
 class Connection:
@@ -150,6 +167,7 @@ class Connection:
             try:
                 result = operation(*args)
             except BaseException as ex:  # noqa: BLE001 (raised again)
+                _forget_variables(ex)
                 failure = self._failed(ex)
                 try:
                     if failure is ex:
