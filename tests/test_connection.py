@@ -139,21 +139,22 @@ class ClosingSession(ByteSession):
         return self._sock.fileno() < 0
 
 
+@pytest.mark.parametrize("first", ["parked", "sent, waits", "sent, parks"])
 def test_nobody_waits_for_a_socket_that_the_library_has_closed(
-    ends: tuple[TransportSocket, socket.socket],
+    ends: tuple[TransportSocket, socket.socket], first: str
 ) -> None:
     """The event loop would end the process."""
     ours, _ = ends
     session: Any = ClosingSession(ours)
     connection = Connection(session, ours, "host", 22)
 
-    def send_and_wait() -> None:
-        assert connection.attempt(session.send, b"abc") == 3
-        connection.wait()
-
-    for wait in (gevent.spawn(send_and_wait), gevent.spawn(connection.park)):
-        with pytest.raises(ConnectionLostError, match="connection to host host:22 was lost"):
-            wait.get(timeout=TIME_LIMIT)
+    parked = gevent.spawn(connection.park) if first == "parked" else None
+    gevent.sleep(0)
+    # Something comes of the very call.
+    assert connection.attempt(session.send, b"abc") == 3
+    then = parked or gevent.spawn(connection.wait if first == "sent, waits" else connection.park)
+    with pytest.raises(ConnectionLostError, match="connection to host host:22 was lost"):
+        then.get(timeout=TIME_LIMIT)
     connection.close()
 
 

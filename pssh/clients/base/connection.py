@@ -161,7 +161,8 @@ class Connection:
         while True:
             if self._lost is not None or self._closed or _get_ident() != self._thread:
                 self._check_usable()
-            if self._sender is not None and self._sender is not getcurrent():
+            sender = self._sender
+            if sender is not None and sender is not getcurrent():
                 self.wait()
                 continue
             try:
@@ -177,14 +178,16 @@ class Connection:
                     # Its traceback has this frame, which would hold it, and so the session, whose
                     # socket stays open for as long as there is any reference to it.
                     del failure
-            if self._keeps_unsent and self.session.lost_descriptor():
-                return self._without_descriptor(result)
-            if self._waiters.waiting:
+            waiters = self._waiters
+            if (waiters.waiting or waiters.parked) and not self._has_lost_descriptor():
                 self._share_arrivals()
             # Where the library keeps what is not sent, nobody has to call it again for that.
-            partly_sent = result is WOULD_BLOCK and not self._keeps_unsent
-            if not partly_sent or not self.session.directions() & WRITE:
-                if self._sender is not None:
+            if (
+                result is not WOULD_BLOCK
+                or self._keeps_unsent
+                or not self.session.directions() & WRITE
+            ):
+                if sender is not None:
                     self._sent()
                 return result
             self._sender = getcurrent()
@@ -251,7 +254,7 @@ class Connection:
             self._sent()
         if isinstance(error, ConnectionLostError):
             self.fail(error)
-        elif self._waiters.waiting:
+        else:
             # A refusal may have come together with what others wait for.
             self._share_arrivals()
         if isinstance(error, PSSHError) and self._lost not in (None, error):
@@ -259,14 +262,6 @@ class Connection:
             # a wait, is not about the way.)
             return self.end()
         return error
-
-    def _without_descriptor(self, result: _Result | WouldBlock) -> _Result | WouldBlock:
-        """Return what came of a method after which the library has no socket any more."""
-        self._lose_descriptor()
-        if result is WOULD_BLOCK:
-            # Nobody can wait for a socket that the library has closed.
-            self._check_usable()
-        return result
 
     def _sent(self) -> None:
         """Nothing is partly sent any more: it is the others' turn."""
@@ -278,13 +273,13 @@ class Connection:
     def wait(self) -> None:
         """Sleep until the session may have got further.
 
-        :raises ConnectionLostError: when the connection has ended. A result that is of use may
-            come of the very call in which the library lost its socket, and the event loop ends
-            the process when it is given a descriptor that is closed.
+        :raises ConnectionLostError: when the connection has ended. A library may have closed the
+            socket in the very call of which something came, and the event loop ends the process
+            when it is given a descriptor that is closed.
         """
         if getcurrent() is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
-        if self._lost is not None or self._closed:
+        if self._lost is not None or self._closed or self._has_lost_descriptor():
             self._check_usable()
         if self._keeps_unsent:
             self._waiters.wait(self.session.directions())
@@ -300,6 +295,8 @@ class Connection:
 
         :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
         """
+        if self.alive:
+            self._has_lost_descriptor()
         self._check_usable()
         self._waiters.park()
         self._check_usable()
@@ -315,6 +312,8 @@ class Connection:
         took may have been for somebody else. That bytes have come is not enough to go by: a
         call may take some of them, and a later one the rest.
         """
+        if not self._waiters.waiting:
+            return
         taken = self.bytes_taken()
         if taken != self._seen:
             self._seen = taken
@@ -391,11 +390,16 @@ class Connection:
         :param channel: nothing may be called on it afterwards.
         """
         channel.release()
-        if self._keeps_unsent and self.alive and self.session.lost_descriptor():
-            self._lose_descriptor()
+        if self.alive:
+            self._has_lost_descriptor()
 
-    def _lose_descriptor(self) -> None:
-        """The library has closed the socket, for instance because it could not send."""
+    def _has_lost_descriptor(self) -> bool:
+        """Whether the library has closed the socket, for instance because it could not send.
+
+        Then the connection has failed, for everybody.
+        """
+        if not self._keeps_unsent or not self.session.lost_descriptor():
+            return False
         host, port = self.host, self.port
         self.fail(
             ConnectionLostError(
@@ -406,6 +410,7 @@ class Connection:
                 port=port,
             )
         )
+        return True
 
     def _is_here(self) -> bool:
         """Whether this is the thread whose loop the connection belongs to.

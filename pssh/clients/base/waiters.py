@@ -17,21 +17,22 @@ class Waiters:
     :param descriptor: the socket's.
     :ivar waiting: who waits for the socket; a dict because it keeps the order and forgets in one
         step.
+    :ivar parked: who waits for :meth:`wake` alone.
     """
 
-    __slots__ = ("_callback_due", "_hub", "_parked", "_watcher", "_watching", "waiting")
+    __slots__ = ("_callback_due", "_hub", "_watcher", "_watching", "parked", "waiting")
 
     def __init__(self, descriptor: int) -> None:
         self._hub = gevent.get_hub()
         self._watcher = self._hub.loop.io(descriptor, 1)
         self._watching = 0
         self.waiting: dict[Any, None] = {}
-        self._parked: dict[Any, None] = {}
+        self.parked: dict[Any, None] = {}
         self._callback_due = False
 
     def __bool__(self) -> bool:
         """Whether somebody waits, or has parked."""
-        return bool(self.waiting or self._parked)
+        return bool(self.waiting or self.parked)
 
     def wait(self, events: int) -> None:
         """Sleep until the socket is ready, or until :meth:`wake`.
@@ -50,15 +51,15 @@ class Waiters:
     def park(self) -> None:
         """Sleep until :meth:`wake`, whatever becomes of the socket."""
         me = getcurrent()
-        self._parked[me] = None
+        self.parked[me] = None
         try:
             self._hub.switch()
         finally:
-            self._parked.pop(me, None)
+            self.parked.pop(me, None)
 
     def wake(self) -> None:
         """Let everyone who waits or has parked look again, in the loop's next turn."""
-        if (self.waiting or self._parked) and not self._callback_due:
+        if (self.waiting or self.parked) and not self._callback_due:
             self._callback_due = True
             self._hub.loop.run_callback(self._resume_all)
 
@@ -99,7 +100,7 @@ class Waiters:
     def _resume_all(self) -> None:
         """Runs in the loop: switch to everyone who waits or has parked."""
         self._callback_due = False
-        parked, self._parked = self._parked, {}
+        parked, self.parked = self.parked, {}
         for waiter in parked:
             waiter.switch()
         self._resume()
