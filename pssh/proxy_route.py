@@ -84,8 +84,10 @@ def next_hop(config: HostConfig, make_config: MakeConfig | None = None) -> Hop |
     :param make_config: makes the settings of a host on the way; :func:`hop_config` by default.
     :raises InvalidAPIUseError: when the settings make no sense together.
     """
-    make = make_config or partial(hop_config, config)
     way = _way(config)
+    if way is None:
+        return None
+    make = make_config or partial(hop_config, config)
     if way == "proxy_host":
         assert config.proxy_host is not None
         own = HostConfig(

@@ -279,9 +279,11 @@ class Connection:
         """
         if getcurrent() is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
-        if self._lost is not None or self._closed or self._has_lost_descriptor():
+        if self._lost is not None or self._closed:
             self._check_usable()
         if self._keeps_unsent:
+            if self._has_lost_descriptor():
+                self._check_usable()
             self._waiters.wait(self.session.directions())
         else:
             # While a packet is partly sent nobody reads, and a readable socket is no news.

@@ -30,13 +30,15 @@ class Deadline:
         self.host = host
         self.port = port
         self.step = step
+        # The rest only where there is a limit: there are several of these for each command.
         self._alarm: _Alarm | None = None
-        self._greenlet: Any = None
-        self._expired: gevent.Timeout | None = None
+        self._greenlet: Any
+        self._expired: gevent.Timeout | None
 
     def __enter__(self) -> Deadline:
         if self.seconds:
             self._greenlet = getcurrent()
+            self._expired = None
             self._alarm = _alarm_of_this_hub()
             self._alarm.set(self, self.seconds)
         return self
