@@ -12,8 +12,10 @@ from pathlib import Path
 import gevent
 import pytest
 
+from pssh.clients.base.files import page_cache
 from pssh.clients.base.files.blocks import blocks
-from pssh.clients.base.files.local import BLOCK, Source, Sources
+from pssh.clients.base.files.local import BLOCK, PIECE, Source, Sources
+from pssh.clients.base.seam import as_bytes
 from tests.contract.outputs import eventually
 
 CONTENT = bytes(range(256)) * (3 * BLOCK // 256) + b"the end"
@@ -46,14 +48,33 @@ def has(reads: list[int], count: int) -> bool:
     return len(reads) == count
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
 @pytest.mark.parametrize("start", [0, 5, BLOCK - 1, BLOCK, 3 * BLOCK + 1, len(CONTENT)])
-def test_everything_in_order(path: Path, start: int) -> None:
+def test_everything_in_order(
+    path: Path, monkeypatch: pytest.MonkeyPatch, start: int, in_memory: bool
+) -> None:
+    # Wherever the test's own file is.
+    monkeypatch.setattr(page_cache, "is_in_memory", lambda _: in_memory)
+    size = PIECE if in_memory else BLOCK
     with Sources().open(str(path)) as source:
         found = list(blocks(source, start))
     assert b"".join(block for _, block in found) == CONTENT[start:]
     assert [offset for offset, _ in found] == [
-        max(start, number * BLOCK) for number in range(start // BLOCK, 4)
-    ][: len(found)]
+        max(start, number * size)
+        for number in range(start // size, len(CONTENT) // size + 1)
+        if max(start, number * size) < len(CONTENT)
+    ]
+    # What is sent whole need not be copied.
+    assert all(as_bytes(block) is block.obj for _, block in found) or not in_memory
+
+
+def test_several_hosts_share_blocks_of_what_is_in_memory(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_cache, "is_in_memory", lambda _: True)
+    sources = Sources()
+    with sources.open(str(path)) as source, sources.open(str(path)):
+        assert [offset for offset, _ in blocks(source, 0)] == [n * BLOCK for n in range(4)]
 
 
 def test_the_next_block_is_read_while_one_is_sent(path: Path, reads: list[int]) -> None:

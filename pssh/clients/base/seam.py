@@ -262,6 +262,15 @@ class Channel(ABC):
         """Give back what the library holds. Nothing else may be called afterwards."""
 
 
+def as_bytes(data: bytes | memoryview) -> bytes:
+    """Return data as the libraries take it, without a copy where it is all of an object's bytes."""
+    if isinstance(data, memoryview):
+        whole = data.obj
+        if isinstance(whole, bytes) and len(whole) == len(data):
+            return whole
+    return bytes(data)
+
+
 def channel_closed(host: str, port: int) -> SessionError:
     """Make the error for whatever is asked of a channel that has been given back."""
     return SessionError("The channel to host %s has been closed", host, host=host, port=port)

@@ -13,6 +13,7 @@ from pssh.clients.base.seam import (
     Channel,
     ExitStatus,
     WouldBlock,
+    as_bytes,
     unanswered,
 )
 from pssh.clients.native import libssh2
@@ -161,7 +162,7 @@ class NativeChannel(Channel):
 
     def write(self, data: bytes | memoryview) -> int | WouldBlock:
         try:
-            code, written = self._open.write(bytes(data))
+            code, written = self._open.write(as_bytes(data))
         except SSH2Error as ex:
             raise self._session.error(ex, "write to the command") from ex
         # With the rest still to come the caller writes on at once: a packet that is partly

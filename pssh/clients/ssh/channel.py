@@ -16,6 +16,7 @@ from pssh.clients.base.seam import (
     Channel,
     ExitStatus,
     WouldBlock,
+    as_bytes,
     exited,
     unanswered,
 )
@@ -288,7 +289,7 @@ class LibsshChannel(Channel):
         if len(data) > window:
             # What libssh would not take need not be copied for it.
             data = memoryview(data)[:window]
-        written = libssh.channel_write(self._pointer, bytes(data), len(data))
+        written = libssh.channel_write(self._pointer, as_bytes(data), len(data))
         if written < 0:
             raise self._session.error("write to the command", SessionError)
         self._session.flush()

@@ -13,8 +13,8 @@ from pssh.clients.base.files.local import BLOCK, Source
 def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None, None]:
     """Read a local file from an offset on.
 
-    Where it is sent to one host only, and is not in memory, each block is read while the one before
-    is being sent.
+    Where it is sent to one host only, what is on a memory file system is read piece by piece just
+    before it is sent, and of what is not in memory each block while the one before is being sent.
 
     To be closed when it is not taken to its end (:func:`contextlib.closing`): a block that is
     being read uses the file.
@@ -29,16 +29,21 @@ def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None
     ahead: gevent.Greenlet | None = None
     try:
         while offset < size:
+            # Where there are several hosts, others are being sent something meanwhile, and what is
+            # read for one is there for another; ahead it would take the place of what that needs.
+            alone = source.users <= 1
+            piece = source.piece_in_memory(offset) if alone else None
             number, skipped = divmod(offset, BLOCK)
-            expected = min(BLOCK - skipped, size - offset)
-            block = memoryview(source.block(number))[skipped : skipped + expected]
-            if len(block) < expected:
-                return
-            if offset + expected < size:
-                # Where there are several hosts, others are being sent something meanwhile, and what
-                # is read ahead for one would take the place of what another one needs.
-                if source.users <= 1 and not source.in_memory:
+            if piece is not None:
+                block, expected = memoryview(piece), len(piece)
+            else:
+                expected = min(BLOCK - skipped, size - offset)
+                block = memoryview(source.block(number))[skipped : skipped + expected]
+                if len(block) < expected:
+                    return
+                if alone and not source.in_memory and offset + expected < size:
                     ahead = gevent.spawn(_read_ahead, source, number + 1)
+            if skipped + expected == BLOCK:
                 # It begins, and others have their turn, however fast the host is.
                 gevent.sleep(0)
             yield offset, block

@@ -24,6 +24,9 @@ from pssh.utils import logger
 #: What is read at once: four of the longest writes that OpenSSH's SFTP server takes (255 KiB),
 #: with no short one left over.
 BLOCK = 1020 * 1024
+#: What is read at once of a file that is nowhere but in memory: one of those writes. More would not
+#: be in the processor's cache any more when it is sent.
+PIECE = BLOCK // 4
 #: Blocks of a file that stay for other hosts which are a little behind.
 _BLOCKS_KEPT = 8
 
@@ -44,6 +47,7 @@ class Source:
     __slots__ = (
         "_blocks",
         "_file",
+        "_only_in_memory",
         "_read_now",
         "_reading",
         "in_memory",
@@ -59,7 +63,8 @@ class Source:
         self.users = 0
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._reading: dict[int, AsyncResult] = {}
-        self._file, self.status, self._read_now = in_thread(_open_source, path)
+        opened = in_thread(_open_source, path)
+        self._file, self.status, self._read_now, self._only_in_memory = opened
 
     @property
     def size(self) -> int:
@@ -116,6 +121,19 @@ class Source:
         while len(self._blocks) > (_BLOCKS_KEPT if self.users > 1 else 1):
             self._blocks.popitem(last=False)
 
+    def piece_in_memory(self, offset: int) -> Block | None:
+        """Return up to ``PIECE`` bytes of a file that is nowhere but in memory, for one host alone.
+
+        :param offset: where they begin; further ones begin at multiples of ``PIECE``.
+        :returns: ``None`` where the file is elsewhere, or ends before.
+        """
+        if not self._only_in_memory:
+            # Of the page cache whole blocks cost less.
+            return None
+        size = min(PIECE - offset % PIECE, max(0, self.size - offset))
+        data = self._file.call(self._read_now, size, offset)
+        return data if data is not None and len(data) == size else None
+
     def has_changed(self) -> bool:
         """Whether the file is another one than it was when it was opened."""
         now = in_thread(self._file.call, os.fstat)
@@ -165,17 +183,18 @@ class Sources:
                 source.close()
 
 
-def _open_source(path: str) -> tuple[Descriptor, os.stat_result, ReadNow]:
+def _open_source(path: str) -> tuple[Descriptor, os.stat_result, ReadNow, bool]:
     file = Descriptor(os.open(path, READ_FLAGS))
     try:
         status = file.call(os.fstat)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "It is not a regular file", path)
         read_now = file.call(page_cache.reader)
+        only_in_memory = file.call(page_cache.is_in_memory)
     except BaseException:
         file.close()
         raise
-    return file, status, read_now
+    return file, status, read_now, only_in_memory
 
 
 class Target:
