@@ -137,3 +137,11 @@ def test_it_ends_where_the_file_ends_now(path: Path, shorten: Callable[[Path], N
     size = path.stat().st_size // BLOCK * BLOCK
     assert b"".join(block for _, block in blocks(source, 0)) == CONTENT[:size]
     source.close()
+
+
+def test_only_all_of_it_in_order_is_not_copied() -> None:
+    data = b"abc"
+    assert as_bytes(memoryview(data)) is data
+    assert as_bytes(memoryview(data)[::-1]) == b"cba"
+    assert as_bytes(memoryview(data)[1:]) == b"bc"
+    assert as_bytes(memoryview(bytearray(data))) == b"abc"

@@ -266,7 +266,8 @@ def as_bytes(data: bytes | memoryview) -> bytes:
     """Return data as the libraries take it, without a copy where it is all of an object's bytes."""
     if isinstance(data, memoryview):
         whole = data.obj
-        if isinstance(whole, bytes) and len(whole) == len(data):
+        # One that goes backwards is as long.
+        if isinstance(whole, bytes) and len(whole) == len(data) and data.c_contiguous:
             return whole
     return bytes(data)
 
