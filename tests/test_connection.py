@@ -135,6 +135,10 @@ class ClosingSession(ByteSession):
         self._sock.close()
         return len(data)
 
+    def fail_to_send(self) -> None:
+        self._sock.close()
+        raise SessionError("refused")
+
     def lost_descriptor(self) -> bool:
         return self._sock.fileno() < 0
 
@@ -155,6 +159,21 @@ def test_nobody_waits_for_a_socket_that_the_library_has_closed(
     then = parked or gevent.spawn(connection.wait if first == "sent, waits" else connection.park)
     with pytest.raises(ConnectionLostError, match="connection to host host:22 was lost"):
         then.get(timeout=TIME_LIMIT)
+    connection.close()
+
+
+def test_who_waits_is_told_of_a_failure_with_which_the_library_closed_the_socket(
+    ends: tuple[TransportSocket, socket.socket],
+) -> None:
+    ours, _ = ends
+    session: Any = ClosingSession(ours)
+    connection = Connection(session, ours, "host", 22)
+    waits = gevent.spawn(connection.call, session.find, b"x")
+    gevent.sleep(0)
+    with pytest.raises(ConnectionLostError):
+        connection.attempt(session.fail_to_send)
+    with pytest.raises(ConnectionLostError):
+        waits.get(timeout=TIME_LIMIT)
     connection.close()
 
 

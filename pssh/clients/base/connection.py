@@ -254,7 +254,7 @@ class Connection:
             self._sent()
         if isinstance(error, ConnectionLostError):
             self.fail(error)
-        else:
+        elif not self._has_lost_descriptor():
             # A refusal may have come together with what others wait for.
             self._share_arrivals()
         if isinstance(error, PSSHError) and self._lost not in (None, error):
