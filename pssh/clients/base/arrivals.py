@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import select
 import socket
@@ -46,9 +45,11 @@ def acknowledge(sock: socket.socket) -> None:
     first has come (Nagle's algorithm) would wait for as long as the kernel does: 40 ms.
     """
     if _QUICKACK is not None:
-        # What is no TCP connection has nothing to acknowledge.
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105 (which costs more than the call itself, and this is often called)
             sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:
+            # What is no TCP connection has nothing to acknowledge.
+            pass
 
 
 def is_cut(sock: socket.socket) -> bool:

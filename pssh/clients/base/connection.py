@@ -15,7 +15,6 @@ import socket
 import sys
 import weakref
 from collections.abc import Callable
-from copy import copy
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +24,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 
 from pssh.clients.base import arrivals, forked, interrupts
+from pssh.clients.base.lifetime import Lifetime, get_ident
 from pssh.clients.base.seam import (
     READ,
     WOULD_BLOCK,
@@ -47,7 +47,6 @@ _Result = TypeVar("_Result")
 
 # The real one, also when the program has made the standard library cooperative.
 _poll = get_original("select", "poll")
-_get_ident: Callable[[], int] = get_original("_thread", "get_ident")
 
 
 def _forget_variables(error: BaseException) -> None:
@@ -77,16 +76,14 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
-        "_closed",
         "_ending",
         "_hub",
         "_in_thread",
         "_keeps_unsent",
-        "_lost",
+        "_lifetime",
         "_opening",
         "_seen",
         "_sender",
-        "_thread",
         "_waiters",
         "commands",
         "ended",
@@ -107,7 +104,6 @@ class Connection:
         #: What carries bytes between channels of this connection and sockets.
         self.pumps: Pumps | None = None
         self._hub = gevent.get_hub()
-        self._thread: int = _get_ident()
         self._waiters = Waiters(sock.fileno())
         #: Whose packet is partly sent. No other packet can be sent before the rest of it.
         self._sender: Any = None
@@ -119,10 +115,10 @@ class Connection:
         #: Whether a channel has ended that a server may count still.
         self.ended = False
         self._seen = 0
-        self._lost: BaseException | None = None
-        self._closed = False
         self._in_thread: Any = None
         self._keeps_unsent = session.keeps_unsent
+        # Last: without it there is nothing to close yet.
+        self._lifetime = Lifetime(host, port)
         forked.remember(self)
         interrupts.mind_lost()
 
@@ -159,8 +155,8 @@ class Connection:
         :raises ConnectionLostError: when the connection ends, or has ended, meanwhile.
         """
         while True:
-            if self._lost is not None or self._closed or _get_ident() != self._thread:
-                self._check_usable()
+            if self._lifetime.usable_in != get_ident():
+                self._lifetime.check()
             sender = self._sender
             if sender is not None and sender is not getcurrent():
                 self.wait()
@@ -257,7 +253,7 @@ class Connection:
         elif not self._has_lost_descriptor():
             # A refusal may have come together with what others wait for.
             self._share_arrivals()
-        if isinstance(error, PSSHError) and self._lost not in (None, error):
+        if isinstance(error, PSSHError) and self._lifetime.lost not in (None, error):
             # The way to the host has failed, and knows why. (A time-out, or whatever else ends
             # a wait, is not about the way.)
             return self.end()
@@ -279,11 +275,11 @@ class Connection:
         """
         if getcurrent() is self._hub:
             raise InvalidAPIUseError("A wait for host %s was tried in the event loop", self.host)
-        if self._lost is not None or self._closed:
-            self._check_usable()
+        if not self._lifetime.usable_in:
+            self._lifetime.check()
         if self._keeps_unsent:
             if self._has_lost_descriptor():
-                self._check_usable()
+                self._lifetime.check()
             self._waiters.wait(self.session.directions())
         else:
             # While a packet is partly sent nobody reads, and a readable socket is no news.
@@ -299,9 +295,9 @@ class Connection:
         """
         if self.alive:
             self._has_lost_descriptor()
-        self._check_usable()
+        self._lifetime.check()
         self._waiters.park()
-        self._check_usable()
+        self._lifetime.check()
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
@@ -360,7 +356,7 @@ class Connection:
     @property
     def alive(self) -> bool:
         """Whether the connection can be used, as far as is known without asking."""
-        return self._lost is None and not self._closed
+        return self._lifetime.usable_in != 0
 
     @property
     def ending(self) -> weakref.WeakSet[gevent.Greenlet]:
@@ -376,11 +372,11 @@ class Connection:
 
     def fail(self, reason: BaseException) -> None:
         """The connection cannot be used any more: tell everyone who waits, and why."""
-        if self._lost is None:
-            self._lost = self.sock.why_ended() or reason
+        if self._lifetime.lost is None:
+            self._lifetime.lose(self.sock.why_ended() or reason)
             if self.keepalive is not None:
                 self.keepalive.stop()
-            if self._is_here():
+            if self._lifetime.is_here:
                 # The library may close the socket at any time from now on, and the number may
                 # be somebody else's then.
                 self._waiters.stop_watching()
@@ -392,7 +388,7 @@ class Connection:
         :param channel: nothing may be called on it afterwards.
         """
         channel.release()
-        if self.alive:
+        if self._lifetime.usable_in:
             self._has_lost_descriptor()
 
     def _has_lost_descriptor(self) -> bool:
@@ -414,42 +410,9 @@ class Connection:
         )
         return True
 
-    def _is_here(self) -> bool:
-        """Whether this is the thread whose loop the connection belongs to.
-
-        The garbage collector may run in any other.
-        """
-        return _get_ident() == self._thread
-
-    def _check_usable(self) -> None:
-        if not self._is_here():
-            raise InvalidAPIUseError(
-                "The connection to host %s belongs to the thread that opened it. "
-                "Use one client for each thread",
-                self.host,
-                host=self.host,
-            )
-        if not self.alive:
-            raise self.end() from self._lost
-
     def end(self) -> ConnectionLostError:
-        """Make the error that tells why the connection cannot be used any more.
-
-        One for each who asks: the tracebacks of several greenlets must not mix.
-        """
-        lost = self._lost
-        if isinstance(lost, ConnectionLostError):
-            made = copy(lost)
-            made.host, made.port = self.host, self.port
-            return made
-        message, *reason = (
-            ("The connection to host %s:%s has been closed by this client",)
-            if lost is None
-            else ("The connection to host %s:%s was lost: %s", lost)
-        )
-        return ConnectionLostError(
-            message, self.host, self.port, *reason, host=self.host, port=self.port
-        )
+        """Make the error that tells why the connection cannot be used any more."""
+        return self._lifetime.error()
 
     def _finish_sending(self, operation: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Somebody gave up in the middle of a packet: send the rest for the others."""
@@ -465,16 +428,16 @@ class Connection:
 
     def close(self) -> None:
         """End the connection at once. Never waits; whoever waits gets an error."""
-        if self._closed or self._in_thread is not None:
+        if self._lifetime.closed or self._in_thread is not None:
             return
-        if not self._is_here() and self._waiters:
+        if not self._lifetime.is_here and self._waiters:
             # Somebody sleeps in the connection's own thread, which may be in the library at
             # this moment: that thread has to close it.
             self._hub.loop.run_callback_threadsafe(self.close)
             return
-        self._closed = True
+        self._lifetime.close()
         forked.forget(self)
-        if self._is_here():
+        if self._lifetime.is_here:
             if self.keepalive is not None:
                 self.keepalive.stop()
             self._waiters.close()
@@ -505,7 +468,8 @@ class Connection:
 
     def __del__(self) -> None:
         # The safety net, which may run when hardly anything is left of the interpreter.
-        if getattr(self, "_closed", True):
+        lifetime: Lifetime | None = getattr(self, "_lifetime", None)
+        if lifetime is None or lifetime.closed:
             return
         if sys.is_finalizing():
             self.sock.close()
@@ -520,8 +484,10 @@ class Connection:
         os.dup2(ours.fileno(), self.sock.fileno(), inheritable=False)
         ours.close()
         theirs.close()
-        self._lost = ConnectionLostError(
-            "The connection to host %s:%s was opened before this process was forked",
-            self.host,
-            self.port,
+        self._lifetime.lose(
+            ConnectionLostError(
+                "The connection to host %s:%s was opened before this process was forked",
+                self.host,
+                self.port,
+            )
         )

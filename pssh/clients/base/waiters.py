@@ -45,8 +45,10 @@ class Waiters:
         self._watch(events)
         try:
             self._hub.switch()
-        finally:
+        except BaseException:
+            # Whoever is woken has been forgotten already.
             self.waiting.pop(me, None)
+            raise
 
     def park(self) -> None:
         """Sleep until :meth:`wake`, whatever becomes of the socket."""
