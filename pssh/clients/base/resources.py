@@ -26,6 +26,7 @@ class Resources:
     __slots__ = (
         "_agent",
         "_certificates",
+        "_checked",
         "_keys",
         "_known_hosts",
         "_login",
@@ -36,6 +37,8 @@ class Resources:
 
     def __init__(self) -> None:
         self._keys: dict[object, KeyFile] = {}
+        #: The settings whose files were checked last: most hosts of a client share theirs.
+        self._checked: HostConfig | None = None
         self._certificates: dict[object, Certificate] = {}
         self._openssh_configs: dict[object, OpenSSHConfig] = {}
         self._known_hosts: dict[tuple[str, ...], KnownHosts] = {}
@@ -95,12 +98,15 @@ class Resources:
         :raises SSHConfigError: when the configuration cannot be read or is wrong.
         :raises InvalidAPIUseError: when there is no such way.
         """
+        if config is self._checked:
+            return
         if config.ssh_config:
             self.openssh_config(config.ssh_config)
         proxy_route.check(config)
         self._check_credentials(config)
         for hop in proxy_route.hops(config):
             self._check_credentials(hop.config)
+        self._checked = config
 
     def _check_credentials(self, config: HostConfig) -> None:
         key = self.key(config.private_key) if config.private_key is not None else None

@@ -20,11 +20,12 @@ class Waiters:
     :ivar parked: who waits for :meth:`wake` alone.
     """
 
-    __slots__ = ("_callback_due", "_hub", "_watcher", "_watching", "parked", "waiting")
+    __slots__ = ("_callback_due", "_events", "_hub", "_watcher", "_watching", "parked", "waiting")
 
     def __init__(self, descriptor: int) -> None:
         self._hub = gevent.get_hub()
-        self._watcher = self._hub.loop.io(descriptor, 1)
+        self._events = 1
+        self._watcher = self._hub.loop.io(descriptor, self._events)
         self._watching = 0
         self.waiting: dict[Any, None] = {}
         self.parked: dict[Any, None] = {}
@@ -79,13 +80,24 @@ class Waiters:
     def _watch(self, events: int) -> None:
         if events == self._watching:
             return
-        self._watcher.stop()
-        self._watcher.events = events
+        if self._watching:
+            self._watcher.stop()
+        if events != self._events:
+            self._watcher.events = self._events = events
         self._watcher.start(self._resume)
         self._watching = events
 
     def _resume(self) -> None:
         """Runs in the loop: switch to everyone who waited until now."""
+        if len(self.waiting) == 1:
+            # Nearly always so: a host that has one command.
+            self.waiting.popitem()[0].switch()
+        else:
+            self._resume_each()
+        if not self.waiting:
+            self.stop_watching()
+
+    def _resume_each(self) -> None:
         waiting, self.waiting = self.waiting, {}
         turns = iter(waiting)
         try:
@@ -96,8 +108,6 @@ class Waiters:
             self.waiting.update(dict.fromkeys(turns))
             self.wake()
             raise
-        if not self.waiting:
-            self.stop_watching()
 
     def _resume_all(self) -> None:
         """Runs in the loop: switch to everyone who waits or has parked."""
