@@ -23,17 +23,19 @@ class KeyFile:
     :param data: the content of the file.
     :param encrypted: whether a passphrase is needed.
     :param public: its public half as a line of a ``.pub`` file, where that is in the clear.
+    :ivar identity: what tells it from others: its public half, or else the file.
     """
 
     name: str
     data: bytes = field(repr=False)
     encrypted: bool
     public: bytes | None
+    identity: bytes = field(init=False, repr=False, compare=False)
 
-    @property
-    def identity(self) -> bytes:
-        """What tells this key from others: its public half, or else the file."""
-        return base64.b64decode(self.public.split()[1]) if self.public else self.data
+    def __post_init__(self) -> None:
+        # Once, as it is asked for with each host.
+        identity = base64.b64decode(self.public.split()[1]) if self.public else self.data
+        object.__setattr__(self, "identity", identity)
 
 
 def load(key: str | bytes | os.PathLike[str]) -> KeyFile:

@@ -1,9 +1,9 @@
 """The seam: what a protocol library has to offer. Everything above is written once.
 
 No method here waits. Where the network has to do something first, a method returns
-:data:`WOULD_BLOCK`, and is called again with the same arguments when the socket is ready in
-the direction that :meth:`Session.directions` names. Errors of a library become ours in the
-implementation, and nowhere else.
+:data:`WOULD_BLOCK`, and is called again with the same objects as arguments when the socket is
+ready in the direction that :meth:`Session.directions` names. Errors of a library become ours in
+the implementation, and nowhere else.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import contextlib
 import os
 import re
@@ -290,7 +290,7 @@ class LibsshSession(Session):
             encoded = self._raw.get_server_publickey().export_pubkey_base64()
         except BaseSSHError as ex:
             raise self.error("read the host key") from ex
-        blob = base64.b64decode(encoded)
+        blob = binascii.a2b_base64(encoded)
         length = int.from_bytes(blob[:4], "big")
         return blob[4 : 4 + length].decode("ascii", "replace"), blob
 
@@ -375,7 +375,7 @@ class LibsshSession(Session):
             result = self._query(raw, key)
             if result is not AuthResult.SUCCESS:
                 return result
-        if self._key is None or self._key[0] != key:
+        if self._key is None or self._key[0] is not key:
             self._key = (key, self._load(key))
         result = self._result(raw.userauth_publickey, self._key[1].raw)
         if result is not WOULD_BLOCK:
@@ -383,11 +383,12 @@ class LibsshSession(Session):
         return result
 
     def _has(self, key: PrivateKey) -> bool:
-        return self._key is not None and self._key[0] == key
+        # Whoever asks again does so with the same object.
+        return self._key is not None and self._key[0] is key
 
     def _query(self, raw: ssh_session.Session, key: PrivateKey) -> AuthResult | WouldBlock:
         """Ask whether the key would do, before it is decrypted (RFC 4252 section 7)."""
-        if self._queried is None or self._queried[0] != key:
+        if self._queried is None or self._queried[0] is not key:
             line = key.certificate or key.public
             assert line is not None
             self._queried = (key, self._public(line))
