@@ -34,10 +34,9 @@ def fully_qualified_command(
     :param replace_login_shell: leave no login shell that waits for the command. Not possible
         with a ``shell``, which may be anything that a login shell understands.
     :param encoding: how the command is encoded.
-    :raises InvalidAPIUseError: when the command contains a NUL, which no shell can take.
+    :raises InvalidAPIUseError: when the command, the user or the shell contains a NUL, which no
+        shell can take.
     """
-    if "\0" in command:
-        raise InvalidAPIUseError("A command cannot contain a NUL character: %r", command)
     words = ["exec"] if replace_login_shell and shell is None else []
     if sudo or user is not None:
         words.append("sudo -S")
@@ -49,7 +48,10 @@ def fully_qualified_command(
             words.append(sudo_wrapper)
     words.append(shell or DEFAULT_SHELL)
     words.append("'" + command.replace("'", "'\"'\"'") + "'")
-    return " ".join(words).encode(encoding)
+    line = " ".join(words)
+    if "\0" in line:
+        raise InvalidAPIUseError("A command cannot contain a NUL character: %r", command)
+    return line.encode(encoding)
 
 
 def commands_for_hosts(

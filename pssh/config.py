@@ -11,6 +11,7 @@ from typing import Any
 from pssh.agent import SSHAgent
 from pssh.constants import DEFAULT_PORT, DEFAULT_RETRIES, RETRY_DELAY
 from pssh.exceptions import InvalidAPIUseError
+from pssh.private_key import KEY_MARK
 
 HOST_KEY_POLICIES = ("strict", "accept-new", "ignore")
 BUFFER_OVERFLOWS = ("file", "block")
@@ -35,8 +36,14 @@ WAYS = ("proxy_host", "proxy_jump", "proxy_command")
 Check = Callable[[Any], bool]
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+def is_text(value: Any) -> bool:
+    """Whether something is text that is sent as it is."""
+    return bool(value) and _whole_text(value)
+
+
+def _whole_text(value: Any) -> bool:
+    """Text without a NUL, at which the libraries would end it: what is sent is what was given."""
+    return isinstance(value, str) and "\0" not in value
 
 
 def _flag(value: Any) -> bool:
@@ -61,7 +68,7 @@ def _names(value: Any) -> bool:
         isinstance(value, Sequence)
         and not isinstance(value, str | bytes)
         and bool(value)
-        and all(_text(name) and "," not in name for name in value)
+        and all(is_text(name) and "," not in name for name in value)
     )
 
 
@@ -72,9 +79,13 @@ def _algorithms(value: Any) -> bool:
 
 def _variables(value: Any) -> bool:
     return isinstance(value, Mapping) and all(
-        _text(name) and "=" not in name and isinstance(content, str)
-        for name, content in value.items()
+        is_variable(name) and _whole_text(content) for name, content in value.items()
     )
+
+
+def is_variable(name: Any) -> bool:
+    """Whether an environment variable can be called like this (environ(7))."""
+    return is_text(name) and "=" not in name
 
 
 def _key(value: Any) -> bool:
@@ -100,9 +111,14 @@ def _jump(value: Any) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2
-        and _text(value[0])
+        and is_text(value[0])
         and isinstance(value[1], HostConfig)
     )
+
+
+def _is_secret(value: Any) -> bool:
+    """Whether a value is a key itself. As text it is none that can be used, but no less secret."""
+    return isinstance(value, bytes) or (isinstance(value, str) and KEY_MARK in value)
 
 
 def setting(default: Any, check: Check, must_be: str) -> Any:
@@ -122,14 +138,14 @@ class HostConfig:
     :raises ValueError: when a setting has a value that it cannot have.
     """
 
-    user: str | None = setting(None, _text, "a user name")
+    user: str | None = setting(None, is_text, "a user name")
     port: int | None = setting(DEFAULT_PORT, _port, "a port number from 1 to 65535")
-    password: str | None = setting(None, lambda v: isinstance(v, str), "a string")
+    password: str | None = setting(None, _whole_text, "a string without a NUL character")
     private_key: str | bytes | os.PathLike[str] | None = setting(
         None, _key, "the path of a private key file, or the key itself as bytes"
     )
     allow_agent: bool | None = setting(True, _flag, "True or False")
-    alias: str | None = setting(None, _text, "a name")
+    alias: str | None = setting(None, is_text, "a name")
     num_retries: int | None = setting(
         DEFAULT_RETRIES, lambda v: _integer(v) and v >= 1, "a number of attempts, 1 or more"
     )
@@ -140,10 +156,10 @@ class HostConfig:
         None, lambda v: _number(v) and v >= 0, "a number of seconds, 0 for none"
     )
     identity_auth: bool | None = setting(True, _flag, "True or False")
-    proxy_host: str | None = setting(None, _text, "a host name or address")
+    proxy_host: str | None = setting(None, is_text, "a host name or address")
     proxy_port: int | None = setting(None, _port, "a port number from 1 to 65535")
-    proxy_user: str | None = setting(None, _text, "a user name")
-    proxy_password: str | None = setting(None, lambda v: isinstance(v, str), "a string")
+    proxy_user: str | None = setting(None, is_text, "a user name")
+    proxy_password: str | None = setting(None, _whole_text, "a string without a NUL character")
     proxy_pkey: str | bytes | os.PathLike[str] | None = setting(
         None, _key, "the path of a private key file, or the key itself as bytes"
     )
@@ -154,8 +170,8 @@ class HostConfig:
     cert_file: str | None = setting(None, _key, "the path of a certificate")
     auth_thread_pool: bool | None = setting(None, _flag, "True or False")
     gssapi_auth: bool | None = setting(False, _flag, "True or False")
-    gssapi_server_identity: str | None = setting(None, _text, "a name")
-    gssapi_client_identity: str | None = setting(None, _text, "a name")
+    gssapi_server_identity: str | None = setting(None, is_text, "a name")
+    gssapi_client_identity: str | None = setting(None, is_text, "a name")
     gssapi_delegate_credentials: bool | None = setting(False, _flag, "True or False")
     forward_ssh_agent: bool | str | os.PathLike[str] | None = setting(
         False, lambda v: _flag(v) or _paths(v), "True, False or the path of a socket"
@@ -167,7 +183,7 @@ class HostConfig:
         _jumps,
         "[user@]host[:port], comma separated, or a list of them or of (name, HostConfig)",
     )
-    proxy_command: str | None = setting(None, _text, "a command")
+    proxy_command: str | None = setting(None, is_text, "a command")
     host_key_policy: str | None = setting(
         "accept-new", lambda v: v in HOST_KEY_POLICIES, f"one of {', '.join(HOST_KEY_POLICIES)}"
     )
@@ -193,12 +209,12 @@ class HostConfig:
     agent: SSHAgent | None = setting(
         None, lambda v: isinstance(v, SSHAgent), "a pssh.agent.SSHAgent"
     )
-    hostname: str | None = setting(None, _text, "a host name or address")
-    host_key_alias: str | None = setting(None, _text, "a name")
+    hostname: str | None = setting(None, is_text, "a host name or address")
+    host_key_alias: str | None = setting(None, is_text, "a name")
     address_family: str | None = setting(
         "any", lambda v: v in ADDRESS_FAMILIES, f"one of {', '.join(ADDRESS_FAMILIES)}"
     )
-    bind_address: str | None = setting(None, _text, "a local name or address")
+    bind_address: str | None = setting(None, is_text, "a local name or address")
     connect_timeout: float | None = setting(
         None, lambda v: _number(v) and v >= 0, "a number of seconds, 0 for none"
     )
@@ -238,7 +254,7 @@ class HostConfig:
             value = getattr(self, field.name)
             if value is None:
                 continue
-            secret = "password" in field.name or isinstance(value, bytes)
+            secret = "password" in field.name or _is_secret(value)
             shown.append(f"{field.name}={'<secret>' if secret else repr(value)}")
         return f"HostConfig({', '.join(shown)})"
 

@@ -176,6 +176,10 @@ class _Done:
         self._command.done.wait(timeout)
 
 
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and 1 <= value <= _TERMINAL_MAX
+
+
 def terminal_size(columns: int, rows: int) -> tuple[int, int]:
     """Return the size of a terminal.
 
@@ -184,7 +188,7 @@ def terminal_size(columns: int, rows: int) -> tuple[int, int]:
     :raises ValueError: when one of them is no size.
     """
     for size in (columns, rows):
-        if not 1 <= size <= _TERMINAL_MAX:
+        if not _is_size(size):
             raise ValueError(
                 f"The size of a terminal is its columns and rows, each from 1 to {_TERMINAL_MAX}, "
                 f"not {columns!r} and {rows!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from pssh.exceptions import PKeyFileError
 _OPENSSH_BEGIN = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 _OPENSSH_END = b"-----END OPENSSH PRIVATE KEY-----"
 _OPENSSH_MAGIC = b"openssh-key-v1\0"
+_INDENTED = re.compile(rb"^[ \t]+-----BEGIN", re.MULTILINE)
+
+#: What a private key has in its first line, in whichever format.
+KEY_MARK = "PRIVATE KEY-----"
+
+#: OpenSSH reads no larger files either (MAX_KEY_FILE_SIZE in its sshbuf-io.c).
+_FILE_MAX = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +54,15 @@ def load(key: str | bytes | os.PathLike[str]) -> KeyFile:
     """
     if isinstance(key, bytes):
         return parse(key, "given as bytes")
+    if isinstance(key, str) and KEY_MARK in key:
+        # Nothing of it may get into a message, as a path would.
+        raise PKeyFileError(
+            "What was given as the path of a private key is the key itself: give that as bytes"
+        )
     path = Path(os.path.expanduser(key))
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_FILE_MAX + 1)
     except FileNotFoundError as ex:
         raise PKeyFileError(
             "File %s does not exist. Please use an absolute path, or one that begins with ~/, "
@@ -57,6 +71,11 @@ def load(key: str | bytes | os.PathLike[str]) -> KeyFile:
         ) from ex
     except OSError as ex:
         raise PKeyFileError("Private key %s cannot be read: %s", str(path), ex.strerror) from ex
+    except ValueError as ex:
+        # A NUL in the path.
+        raise PKeyFileError("Private key %r cannot be read: %s", str(path), ex) from ex
+    if len(data) > _FILE_MAX:
+        raise PKeyFileError("The private key %s is no private key: it is too large", str(path))
     return parse(data, str(path))
 
 
@@ -67,10 +86,13 @@ def parse(data: bytes, name: str) -> KeyFile:
     :param name: what to call it in messages.
     :raises PKeyFileError: when it is no private key.
     """
+    if _INDENTED.search(data):
+        # As a program's source may have it. Only one of the libraries reads that.
+        data = b"\n".join(line.strip() for line in data.splitlines()) + b"\n"
     if _OPENSSH_BEGIN in data:
         cipher, blob = _openssh_header(data, name)
         return KeyFile(name, data, cipher != b"none", _public_line(blob))
-    if b"-----BEGIN" in data and b"PRIVATE KEY-----" in data:
+    if b"-----BEGIN" in data and KEY_MARK.encode() in data:
         encrypted = b"ENCRYPTED" in data
         return KeyFile(name, data, encrypted, None)
     if data.lstrip().startswith((b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUBLIC")):

@@ -78,6 +78,10 @@ def test_encoding() -> None:
 def test_nul() -> None:
     with pytest.raises(InvalidAPIUseError, match="NUL"):
         fully_qualified_command("a\0b")
+    with pytest.raises(InvalidAPIUseError, match="NUL"):
+        fully_qualified_command("a", user="root\0")
+    with pytest.raises(InvalidAPIUseError, match="NUL"):
+        fully_qualified_command("a", shell="sh -c\0")
 
 
 # host_args

@@ -84,6 +84,9 @@ def test_everything_is_unset_at_first() -> None:
         ("identity_files", 1), ("identity_agent", True), ("certificate_files", [1]),
         ("public_key_algorithms", "ssh-rsa"), ("ciphers", ["+"]), ("macs", ["^", "a"]),
         ("set_env", ["A=1"]), ("set_env", {"A": 1}), ("set_env", {"A=": "1"}), ("use_pty", 1),
+        ("user", "root\0"), ("password", "a\0b"), ("proxy_password", "a\0b"), ("alias", "\0"),
+        ("hostname", "host\0.example"), ("proxy_host", "a\0"), ("set_env", {"A": "1\0"}),
+        ("set_env", {"A\0": "1"}),
     ],
 )  # fmt: skip
 def test_bad_values(name: str, value: Any) -> None:
@@ -108,6 +111,8 @@ def test_secrets_are_not_shown() -> None:
     assert "user='me'" in shown
     assert "port=1" in shown
     assert "timeout" not in shown
+    # By mistake: as text it would have to be a path.
+    assert "the key" not in repr(HostConfig(private_key="-----BEGIN PRIVATE KEY-----the key"))
 
 
 def test_paths() -> None:

@@ -56,6 +56,26 @@ def test_a_folder(tmp_path: Path) -> None:
         private_key.load(tmp_path)
 
 
+def test_paths_that_are_none(keys: dict[str, Path], tmp_path: Path) -> None:
+    secret = keys["ed25519"].read_text()
+    with pytest.raises(PKeyFileError, match="give that as bytes") as caught:
+        private_key.load(secret)
+    assert secret.splitlines()[2] not in str(caught.value)
+    with pytest.raises(PKeyFileError, match="cannot be read"):
+        private_key.load("a\0b")
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(2 * 1024 * 1024)
+    with pytest.raises(PKeyFileError, match="too large"):
+        private_key.load(large)
+
+
+def test_a_key_that_is_indented(keys: dict[str, Path]) -> None:
+    data = keys["ed25519"].read_bytes()
+    indented = b"\n" + b"".join(b"    " + line for line in data.splitlines(keepends=True))
+    assert private_key.parse(indented, "it").data.strip() == data.strip()
+
+
 @given(st.binary())
 def test_what_is_no_key(data: bytes) -> None:
     assume(b"PRIVATE KEY-----" not in data)

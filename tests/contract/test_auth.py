@@ -160,7 +160,7 @@ def test_an_encrypted_key_with_a_wrong_passphrase(
 
         assert caught.value.host == verbose.host
         assert "passphrase" in str(caught.value)
-        assert "key" in str(caught.value)
+        assert str(keys[name]) in str(caught.value)
         assert WRONG not in str(caught.value)
     # The passphrase is no password, and a wrong one stays wrong.
     log = wait_for_log(verbose, ENDED, count=len(passphrases))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+import pssh.clients.native
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import InvalidAPIUseError, SessionError, SSHError
 from tests.contract.conftest import Connect
@@ -219,6 +222,48 @@ def test_refused_env(client: BaseSSHClient) -> None:
         client.run_command("echo started", env={"PSSH_ONE": "1", "OTHER": "1"})
     assert caught.value.host == client.host
     assert lines(client.run_command("echo next")) == ["next"]
+
+
+def test_what_can_be_no_variable_starts_nothing(client: BaseSSHClient) -> None:
+    secret = "se\0cret"
+    for env in ({"": "1"}, {"PSSH_A=B": "1"}, {"PSSH_\0A": "1"}, {"PSSH_A": secret}):
+        with pytest.raises(ValueError, match="environment variable") as caught:
+            client.run_command("true", env=env)
+        assert "cret" not in str(caught.value)
+    for value in (None, b"1"):
+        with pytest.raises(ValueError, match="PSSH_A"):
+            client.run_command("true", env={"PSSH_A": value})  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="environment variable"):
+        client.open_shell(env={"PSSH_A": secret})
+
+
+def test_a_variable_that_is_too_long_harms_nobody_else(client: BaseSSHClient) -> None:
+    output = client.run_command("cat", env={"PSSH_ONE": "1" * 30_000})
+    long = {"PSSH_ONE": "1" * 50_000}
+    if isinstance(client, pssh.clients.native.SSHClient):
+        # libssh2 cannot put so much into a packet.
+        with pytest.raises(SessionError, match="PSSH_ONE") as caught:
+            client.run_command("true", env=long)
+        assert caught.value.host == client.host
+    else:
+        assert lines(client.run_command("printf %s $PSSH_ONE | wc -c", env=long)) == ["50000"]
+    stdin(output).write("still there\n")
+    stdin(output).close()
+    assert lines(output) == ["still there"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"command": None}, {"command": b"true"}, {"term": 5}, {"term": "xterm\0"},
+        {"pty_size": ("80", "24")}, {"pty_size": (80.5, 24)}, {"sudo_password": "secret\n"},
+        {"sudo_password": "sec\0ret"},
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense(client: BaseSSHClient, options: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        client.run_command(**{"command": "true", **options})
+    assert "sec" not in str(caught.value)
 
 
 def test_refused_env_of_dropbear(connect: Connect, dropbear: DropbearServer) -> None:

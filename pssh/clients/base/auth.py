@@ -290,14 +290,30 @@ class Authentication:
         certificate: Certificate | None = None,
         passphrase: str | None = None,
     ) -> AuthResult:
-        if passphrase is None:
-            passphrase = (self._credentials.password or "") if key.encrypted else ""
+        if not key.encrypted:
+            passphrase = ""
+        elif passphrase is None:
+            passphrase = self._passphrase(key)
         line = certificate.line if certificate is not None else None
-        offer = PrivateKey(key.data, passphrase, key.encrypted, key.public, line)
+        offer = PrivateKey(key.data, passphrase, key.encrypted, key.public, line, key.name)
         if key.encrypted:
             # Decrypting takes a tenth of a second.
             return self._call_in_thread("keys", self._session.auth_private_key, self._user, offer)
         return self._connection.call(self._session.auth_private_key, self._user, offer)
+
+    def _passphrase(self, key: KeyFile) -> str:
+        if self._credentials.password is None:
+            host, port = self._connection.host, self._connection.port
+            raise PKeyFileError(
+                "The private key %s is encrypted, and there is no passphrase for host %s:%s "
+                "(setting password)",
+                key.name,
+                host,
+                port,
+                host=host,
+                port=port,
+            )
+        return self._credentials.password
 
     def _is_new(self, identity: bytes, public: bytes | None, what: str) -> bool:
         """Whether a key has not been tried on this connection; note that it is being tried.

@@ -313,7 +313,12 @@ class Command:
         """
         with self._writing():
             self._check_input()
-            self._send(data)
+            try:
+                self._send(data)
+            except SessionError:
+                # The command may have finished meanwhile: each library has its own words for that.
+                self._check_input()
+                raise
             if data:
                 self._at_line_begin = data[-1:] in (b"\n", b"\r")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from pssh.clients.base.seam import STDERR, STDOUT
 from pssh.clients.base.stdin_source import StdinSource, chunks_of
 from pssh.clients.base.sudo import SudoDialogue
 from pssh.command_line import fully_qualified_command
+from pssh.config import is_text, is_variable
 from pssh.exceptions import InvalidAPIUseError
 from pssh.lines import is_wide
 from pssh.output import terminal_size
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from pssh.clients.base.follower import OnLine
 
 Pty = tuple[str, int, int]
+
+_NOT_IN_A_LINE = re.compile(r"[\r\n\0]")
 
 DEFAULT_TERM = "vt100"
 DEFAULT_PTY_SIZE = (80, 24)
@@ -30,7 +34,8 @@ class CommandRequest:
 
     :ivar pty: terminal type, columns and rows; ``None`` where no pseudo terminal is wanted.
     :raises LookupError: when there is no such codec or error handler.
-    :raises ValueError: when a size or a time is none.
+    :raises ValueError: when a size, a time, a variable or a password is none.
+    :raises TypeError: when the command is no text.
     :raises InvalidAPIUseError: for options that are of no use together.
     """
 
@@ -56,9 +61,15 @@ class CommandRequest:
 
     def __post_init__(self) -> None:
         # What cannot work has to be found out before anything is started.
+        if not isinstance(self.command, str):
+            raise TypeError(f"A command is a string, not {self.command!r}")
         check_encoding(self.encoding, self.encoding_errors)
         if self.on_line is not None and not callable(self.on_line):
             raise TypeError(f"on_line is a function of output, stream and line: {self.on_line!r}")
+        check_environment(self.env)
+        if self.sudo_password is not None and _NOT_IN_A_LINE.search(self.sudo_password):
+            # Sudo reads one line, and what follows would be the command's input.
+            raise ValueError("sudo_password cannot contain a line feed or a NUL character")
         _check_limit(self.command_timeout, self.kill_after)
         self.pty = wanted_pty(self.use_pty, self.pty_size, self.term)
 
@@ -106,11 +117,34 @@ def wanted_pty(use_pty: bool, size: tuple[int, int] | None, term: str | None) ->
     :param use_pty: whether one is wanted in any case.
     :param size: columns and rows.
     :param term: its type.
-    :raises ValueError: when the size is none.
+    :raises ValueError: when the size or the type is none.
     """
     if not use_pty and size is None and term is None:
         return None
+    if term and not is_text(term):
+        raise ValueError(f"term is the type of a terminal, such as 'xterm', not {term!r}")
     return term or DEFAULT_TERM, *terminal_size(*(size or DEFAULT_PTY_SIZE))
+
+
+def _is_value(value: object) -> bool:
+    return value is not None and not isinstance(value, bytes) and "\0" not in str(value)
+
+
+def check_environment(env: Mapping[str, str] | None) -> None:
+    """Find out whether these can be environment variables.
+
+    :param env: names and values; numbers are taken as text.
+    :raises ValueError: when one of them cannot. The value stays out of the message: it may be a
+        secret.
+    """
+    for name, value in (env or {}).items():
+        if not is_variable(name):
+            raise ValueError(f"No environment variable can be called {name!r}")
+        if not _is_value(value):
+            raise ValueError(
+                f"The value of environment variable {name} must be text without a NUL character, "
+                f"not this {type(value).__name__}"
+            )
 
 
 def check_encoding(encoding: str | None, errors: str) -> None:

@@ -96,7 +96,8 @@ class HostClient(ConfiguredHost, Closing):
     def _prepare(
         self, host: str, config: HostConfig, resources: Resources, given: HostConfig | None
     ) -> None:
-        if not host or not isinstance(host, str):
+        # At a NUL a name would end, and lead to another host.
+        if not configuration.is_text(host):
             raise ValueError(f"A host is a name or an address, not {host!r}")
         self._set(host, config, resources, given)
         self._connection: Connection | None = None

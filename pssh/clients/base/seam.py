@@ -84,6 +84,7 @@ class PrivateKey:
     ``public`` is its public half, as in a ``.pub`` file, where that is known without
     decrypting: a server that refuses the key is then found out without the cost.
     ``certificate`` is one for this key, as in a ``-cert.pub`` file, to be shown in its place.
+    ``name`` is what messages call it.
     """
 
     data: bytes = field(repr=False)
@@ -91,6 +92,7 @@ class PrivateKey:
     encrypted: bool
     public: bytes | None = None
     certificate: bytes | None = None
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

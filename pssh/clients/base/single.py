@@ -8,7 +8,13 @@ from typing import Any
 
 from pssh.clients.base import workers
 from pssh.clients.base.command import Command
-from pssh.clients.base.command_request import CommandRequest, Pty, check_encoding, wanted_pty
+from pssh.clients.base.command_request import (
+    CommandRequest,
+    Pty,
+    check_encoding,
+    check_environment,
+    wanted_pty,
+)
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.ending import abandon, end_all
@@ -274,6 +280,7 @@ class BaseSSHClient(SCPAccess):
         All parameters and errors are those of :meth:`open_shell`.
         """
         check_encoding(encoding, encoding_errors)
+        check_environment(env)
         pty = wanted_pty(use_pty, pty_size, term)
         running = self._start(None, timeout, env, pty)
         return self._output_of(running, encoding, encoding_errors, read_timeout), running

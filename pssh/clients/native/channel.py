@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _DEFAULT_PTY_SIZE = (80, 24)
 
+#: Bytes of a variable's name and value together. libssh2 puts no more into a packet
+#: (MAX_SSH_PACKET_LEN in its libssh2_priv.h, less what stands around them), and calls that a
+#: failure of the socket, which cannot be told from a true one.
+_VARIABLE_MAX = 34722
+
 
 class NativeChannel(Channel):
     """A channel of :class:`pssh.clients.native.session.NativeSession`."""
@@ -82,8 +87,19 @@ class NativeChannel(Channel):
             raise self._session.error(ex, f"start subsystem {name}") from ex
 
     def request_environment(self, name: str, value: str) -> WouldBlock | None:
+        raw = self._open
+        if len(name.encode()) + len(value.encode()) > _VARIABLE_MAX:
+            host, port = self._session.host, self._session.port
+            raise SessionError(
+                "Could not set environment variable %s on host %s:%s: it is too long for libssh2",
+                name,
+                host,
+                port,
+                host=host,
+                port=port,
+            )
         try:
-            return self._requested(self._open.setenv(name, value))
+            return self._requested(raw.setenv(name, value))
         except SSH2Error as ex:
             doing = f"set environment variable {name} (sshd_config: AcceptEnv)"
             raise self._session.error(ex, doing) from ex

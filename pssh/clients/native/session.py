@@ -71,6 +71,9 @@ _KEX_EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
 
 _FEW_CHANNELS = 8
 
+#: What libssh2 says of keys that it cannot read or decrypt, where that needs another word.
+_UNREADABLE_KEYS = {"Callback returned error": "libssh2 cannot read it"}
+
 _METHODS = {
     "kex_algorithms": ssh2_session.LIBSSH2_METHOD_KEX,
     "host_key_algorithms": ssh2_session.LIBSSH2_METHOD_HOSTKEY,
@@ -307,7 +310,7 @@ class NativeSession(Session):
                 user, key.data, key.passphrase, key.certificate or key.public
             )
         except SSH2Error as ex:
-            return self._refused(ex, key_file=True)
+            return self._refused(ex, key)
         return self._accepted(code)
 
     def auth_signer(self, user: str, signer: Signer) -> AuthResult | WouldBlock:
@@ -343,7 +346,7 @@ class NativeSession(Session):
     def _accepted(self, code: int) -> AuthResult | WouldBlock:
         return WOULD_BLOCK if code == LIBSSH2_ERROR_EAGAIN else AuthResult.SUCCESS
 
-    def _refused(self, error: Exception, *, key_file: bool = False) -> AuthResult:
+    def _refused(self, error: Exception, key: PrivateKey | None = None) -> AuthResult:
         if isinstance(error, TRANSPORT_ERRORS):
             raise self.lost(error) from error
         code = self._raw.last_errno()
@@ -354,24 +357,26 @@ class NativeSession(Session):
                 # The server accepted the key and then not the signature: with a right
                 # signature that means that it wants another method too.
                 return AuthResult.MAYBE_PARTIAL
-            if key_file:
-                raise self._unusable_key(error) from error
+            if key is not None:
+                raise self._unusable_key(error, key) from error
             return AuthResult.FAILURE
         if isinstance(error, RawAuthenticationError) or code in (
             LIBSSH2_ERROR_AUTHENTICATION_FAILED,
             LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED,
         ):
             return AuthResult.FAILURE
-        if key_file:
-            raise self._unusable_key(error) from error
+        if key is not None:
+            raise self._unusable_key(error, key) from error
         raise self.error(error, "authenticate") from error
 
-    def _unusable_key(self, error: Exception) -> PKeyFileError:
+    def _unusable_key(self, error: Exception, key: PrivateKey) -> PKeyFileError:
+        reason = describe(self._raw, error)
         return PKeyFileError(
-            "The private key cannot be used for host %s: %s (is it a private key, and is "
+            "The private key %s cannot be used for host %s: %s (is it a private key, and is "
             "password its passphrase?)",
+            key.name,
             self.host,
-            describe(self._raw, error),
+            _UNREADABLE_KEYS.get(reason, reason),
             host=self.host,
             port=self.port,
         )

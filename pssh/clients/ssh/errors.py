@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 #: The bits of its status of which one is set when a transport cannot be used any more.
 ENDED = SSH_CLOSED | SSH_CLOSED_ERROR
 
-#: libssh's word for a connection that ended without a word.
-_ENDED = "Socket error: disconnected"
+#: What libssh says of a connection that ended without a word; the last is the system's for no
+#: error.
+_ENDED = ("Socket error: disconnected", "libssh gave no reason", "Success", "Socket error: Success")
 
 
 def describe(raw: RawSession) -> str:
@@ -26,7 +27,7 @@ def describe(raw: RawSession) -> str:
 def lost(raw: RawSession, host: str, port: int) -> ConnectionLostError:
     """Make the error for a transport that has ended."""
     reason = describe(raw)
-    if reason in (_ENDED, "libssh gave no reason"):
+    if reason in _ENDED:
         reason = "the server closed it, or it was cut"
     return ConnectionLostError(
         "The connection to host %s:%s was lost: %s", host, port, reason, host=host, port=port

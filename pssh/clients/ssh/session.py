@@ -391,24 +391,25 @@ class LibsshSession(Session):
         if self._queried is None or self._queried[0] is not key:
             line = key.certificate or key.public
             assert line is not None
-            self._queried = (key, self._public(line))
+            self._queried = (key, self._public(line, key.name))
         return self._result(raw.userauth_try_publickey, self._queried[1])
 
-    def _public(self, line: bytes) -> SSHKey:
+    def _public(self, line: bytes, name: str) -> SSHKey:
         try:
             return keys.public(line)
         except PKeyFileError as ex:
-            raise self._unusable_key(ex) from ex
+            raise self._unusable_key(ex, name) from ex
 
     def _load(self, key: PrivateKey) -> keys.LoadedKey:
         try:
             return keys.load(key)
         except PKeyFileError as ex:
-            raise self._unusable_key(ex) from ex
+            raise self._unusable_key(ex, key.name) from ex
 
-    def _unusable_key(self, error: PKeyFileError) -> PKeyFileError:
+    def _unusable_key(self, error: PKeyFileError, name: str) -> PKeyFileError:
         return PKeyFileError(
-            "The private key cannot be used for host %s: %s",
+            "The private key %s cannot be used for host %s: %s",
+            name,
             self.host,
             error,
             host=self.host,
