@@ -46,6 +46,12 @@ EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
 Offers = Mapping[str, Sequence[str]]
 
 
+def leaves(above: type) -> list[type]:
+    """The classes below one, as far as there is none below them."""
+    direct: list[type] = above.__subclasses__()
+    return [leaf for below in direct for leaf in leaves(below)] if direct else [above]
+
+
 @dataclass(frozen=True)
 class Library:
     """A client library.
@@ -68,7 +74,7 @@ class Library:
         return any(
             hasattr(above, method) and getattr(below, method) is not getattr(above, method)
             for above in (Session, Channel)
-            for below in above.__subclasses__()
+            for below in leaves(above)
             if below.__module__.startswith(f"{self.client.__module__.rpartition('.')[0]}.")
         )
 

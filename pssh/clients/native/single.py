@@ -8,7 +8,8 @@ from typing import ClassVar
 from pssh.clients.base import algorithms
 from pssh.clients.base.seam import Algorithms, Session
 from pssh.clients.base.single import BaseSSHClient
-from pssh.clients.native.session import NativeSession, supported_algorithms
+from pssh.clients.native.preferences import supported_algorithms
+from pssh.clients.native.session import NativeSession
 
 _LIBSSH = "libssh2 cannot do that; the client pssh.clients.ssh can"
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 from pssh.clients.base import algorithms
 from pssh.clients.base.seam import Algorithms, Session
 from pssh.clients.base.single import BaseSSHClient
-from pssh.clients.ssh.session import LibsshSession, supported_algorithms
+from pssh.clients.ssh.preferences import supported_algorithms
+from pssh.clients.ssh.session import LibsshSession
 
 _HOST_KEYS = tuple(
     algorithms.choose(None, algorithms.HOST_KEYS, supported_algorithms("host_key_algorithms"))
