@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ssh2.error_codes import LIBSSH2_ERROR_EAGAIN
 from ssh2.exceptions import SSH2Error
 
-from pssh.clients.native import libssh2
+from pssh.clients.native import libssh2, opening
 from pssh.clients.native.errors import error_for_code
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class DirectTCPIP:
         self._raw = raw
         self._pointer = libssh2.session_pointer(raw)
         #: What libssh2 remembers of each; ``None`` where that has stayed in the session.
-        self._begun: dict[Destination, libssh2.OpeningState | None] = {}
+        self._begun: dict[Destination, opening.OpeningState | None] = {}
         if self._pointer is not None:
             libssh2.wait_for_ever(self._pointer)
 
@@ -59,7 +59,7 @@ class DirectTCPIP:
         """
         if destination in self._begun:
             return True
-        return not self.in_turn and (libssh2.opening_is_found() or not other_begun)
+        return not self.in_turn and (opening.is_found() or not other_begun)
 
     def open(self, destination: Destination) -> RawChannel | None:
         """Begin to open a channel, or go on with it; ``None`` while that would block.
@@ -67,17 +67,17 @@ class DirectTCPIP:
         :raises SSH2Error: when the server refuses, or the connection has ended.
         """
         pointer = self._pointer
-        if pointer is None or not libssh2.opening_is_found():
+        if pointer is None or not opening.is_found():
             return self._open_first(destination)
         # Before it is taken out: one that waits already is what can be asked for the others.
         self._receive()
-        state = self._begun.pop(destination, None) or libssh2.NOTHING_OPENING
-        before = libssh2.swap_opening(pointer, state)
+        state = self._begun.pop(destination, None) or opening.NOTHING
+        before = opening.swap(pointer, state)
         try:
             with libssh2.receiving_nothing(pointer):
                 opened = self._call(destination)
         finally:
-            after = libssh2.swap_opening(pointer, before)
+            after = opening.swap(pointer, before)
         if opened is None:
             self._begun[destination] = after
         return opened
@@ -100,7 +100,7 @@ class DirectTCPIP:
     def _receive(self) -> None:
         for state in self._begun.values():
             if state is not None:
-                error = error_for_code(libssh2.receive(libssh2.channel_of(state)))
+                error = error_for_code(libssh2.receive(opening.channel_of(state)))
                 if error is not None:
                     raise error
                 return
@@ -111,8 +111,8 @@ class DirectTCPIP:
         opened = self._call(destination)
         if opened is not None:
             return opened
-        if pointer is not None and libssh2.find_opening(pointer, destination):
-            state = libssh2.swap_opening(pointer, libssh2.NOTHING_OPENING)
+        if pointer is not None and opening.find(pointer, destination):
+            state = opening.swap(pointer, opening.NOTHING)
             self._begun[destination] = state
         else:
             self._begun[destination] = None
@@ -129,9 +129,9 @@ class DirectTCPIP:
                 if state is None or self._pointer is None:
                     self._call(destination)
                     continue
-                libssh2.swap_opening(self._pointer, state)
+                opening.swap(self._pointer, state)
                 try:
                     self._call(destination)
                 finally:
-                    libssh2.swap_opening(self._pointer, libssh2.NOTHING_OPENING)
+                    opening.swap(self._pointer, opening.NOTHING)
         self._begun.clear()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import struct
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,14 +19,14 @@ import ssh2.channel
 import ssh2.session
 import ssh2.utils
 
-from pssh.clients.base.seam import NOT_SAID, Destination, ExitStatus, exited
+from pssh.clients.base.seam import NOT_SAID, ExitStatus, exited
 from pssh.exceptions import InvalidAPIUseError
 
 if TYPE_CHECKING:
     from ssh2.channel import Channel as RawChannel
     from ssh2.session import Session as RawSession
 
-_POINTER = ctypes.sizeof(ctypes.c_void_p)
+POINTER = ctypes.sizeof(ctypes.c_void_p)
 
 # struct __pyx_obj_4ssh2_7channel_Channel: head, vtable or pointer, LIBSSH2_CHANNEL *, Session
 _CHANNEL_SIZE, _CHANNEL_POINTER, _CHANNEL_SESSION = 32, 16, 24
@@ -36,7 +34,7 @@ _CHANNEL_SIZE, _CHANNEL_POINTER, _CHANNEL_SESSION = 32, 16, 24
 _SESSION_SIZE, _SESSION_POINTER, _SESSION_SOCK = 48, 16, 32
 
 
-class _ChannelHead(ctypes.Structure):
+class ChannelHead(ctypes.Structure):
     """How ``struct _LIBSSH2_CHANNEL`` of libssh2 1.11 begins."""
 
     _fields_ = [
@@ -71,10 +69,6 @@ _lib = ctypes.CDLL(ssh2.channel.__file__)
 _malloc = ctypes.CDLL(None).malloc
 _malloc.restype = ctypes.c_void_p
 _malloc.argtypes = [ctypes.c_size_t]
-_usable_size = getattr(ctypes.CDLL(None), "malloc_usable_size", None)
-if _usable_size is not None:
-    _usable_size.restype = ctypes.c_size_t
-    _usable_size.argtypes = [ctypes.c_void_p]
 
 
 def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
@@ -161,7 +155,7 @@ def _layout_known() -> bool:
     """Whether this build of the binding and of libssh2 is one whose layout is known."""
     version = ssh2.utils.version() or b""
     return (
-        _POINTER == 8
+        POINTER == 8
         and version.startswith(b"1.11.")
         and ssh2.channel.Channel.__basicsize__ == _CHANNEL_SIZE
         and ssh2.session.Session.__basicsize__ == _SESSION_SIZE
@@ -216,9 +210,9 @@ def mark_exit_status_unknown(raw: RawChannel, channel: int | None) -> bool:
     global _exit_status_seen
     if channel is None:
         return False
-    if not _exit_status_seen and not _ChannelHead.from_address(channel).is_of_type(b"session"):
+    if not _exit_status_seen and not ChannelHead.from_address(channel).is_of_type(b"session"):
         return False
-    exit_status = ctypes.c_int.from_address(channel + _ChannelHead.exit_status.offset)
+    exit_status = ctypes.c_int.from_address(channel + ChannelHead.exit_status.offset)
     if exit_status.value != 0:
         return False
     exit_status.value = _NO_EXIT_STATUS
@@ -288,96 +282,6 @@ def request_window_change(channel: int, columns: int, rows: int) -> int:
     :returns: libssh2's code.
     """
     return _request_pty_size(channel, columns, rows, 0, 0)
-
-
-# A channel that is being opened
-
-OpeningState = bytes
-
-# struct _LIBSSH2_SESSION of libssh2 1.11, from open_state to direct_message_len: state, start,
-# channel, packet, its length, answer, its length, number | state, message, and the lengths of
-# host, origin and message
-_OPENING = struct.Struct("=ixxxxqQQQQQIiQQQQ")
-_OPENING_LENGTHS = struct.Struct("=QQQ")
-#: libssh2_NB_state_created, libssh2_NB_state_sent
-_CREATED, _SENT = 2, 3
-_DIRECT_TCPIP = b"direct-tcpip"
-
-#: Where in that the channel's pointer is.
-_OPENED_CHANNEL = 16
-
-#: What a session remembers while it opens no channel.
-NOTHING_OPENING: OpeningState = bytes(_OPENING.size)
-
-#: Where in a session that is; ``None`` until it has been found.
-_opening_offset: int | None = None
-
-
-def opening_is_found() -> bool:
-    """Whether it is known what a session remembers of the channel that it opens."""
-    return _opening_offset is not None
-
-
-def find_opening(session: int, destination: Destination) -> bool:
-    """Find out where a session remembers the channel that it opens. Once for a process.
-
-    It is looked for by what must be there now, rather than where it is in some build.
-
-    :param session: the session's pointer; it has just begun to open its first channel.
-    :param destination: where that leads.
-    :returns: whether it was found, in one place and no other.
-    """
-    global _opening_offset
-    if not LAYOUT_KNOWN or _usable_size is None:
-        return False
-    memory = ctypes.string_at(session, _usable_size(session))
-    host, origin = len(destination.host.encode()), len(destination.origin_host.encode())
-    # Two strings and two numbers (RFC 4254 section 7.2).
-    lengths = _OPENING_LENGTHS.pack(host, origin, host + origin + 16)
-    found = []
-    position = memory.find(lengths)
-    while position >= 0:
-        offset = position + _OPENING_LENGTHS.size - _OPENING.size
-        if offset >= 0 and offset % _POINTER == 0 and _is_opening(memory, offset):
-            found.append(offset)
-        position = memory.find(lengths, position + 1)
-    if len(found) != 1:
-        return False
-    _opening_offset = found[0]
-    return True
-
-
-def _is_opening(memory: bytes, offset: int) -> bool:
-    fields = _OPENING.unpack_from(memory, offset)
-    state, channel, packet, packet_length, direct, message = (fields[i] for i in _TELLING)
-    if state not in (_CREATED, _SENT) or direct != _CREATED or not (channel and packet and message):
-        return False
-    # The packet begins with the type of the channel and what is said of every channel.
-    is_long_enough = packet_length == len(_DIRECT_TCPIP) + 17
-    return is_long_enough and _ChannelHead.from_address(channel).is_of_type(_DIRECT_TCPIP)
-
-
-#: What of ``_OPENING`` can be told: the rest may be anything.
-_TELLING = (0, 2, 3, 4, 8, 9)
-
-
-def channel_of(state: OpeningState) -> int:
-    """Return the pointer of the channel that is being opened."""
-    return int.from_bytes(state[_OPENED_CHANNEL : _OPENED_CHANNEL + _POINTER], sys.byteorder)
-
-
-def swap_opening(session: int, state: OpeningState) -> OpeningState:
-    """Have a session remember something else of the channel that it opens.
-
-    :param session: the session's pointer.
-    :param state: what it is to remember.
-    :returns: what it has remembered until now.
-    """
-    assert _opening_offset is not None
-    address = session + _opening_offset
-    before = ctypes.string_at(address, _OPENING.size)
-    ctypes.memmove(address, state, _OPENING.size)
-    return before
 
 
 def receive(channel: int) -> int:

@@ -22,7 +22,7 @@ from pssh.clients.base.seam import (
     WouldBlock,
     connection_closed,
 )
-from pssh.clients.native import libssh2
+from pssh.clients.native import opening
 from pssh.clients.native.agent_channels import AgentChannels
 from pssh.clients.native.authentication import NativeAuthentication
 from pssh.clients.native.channel import NativeChannel
@@ -92,7 +92,7 @@ class NativeSession(NativeAuthentication):
     @property
     def opens_in_turn(self) -> bool:  # type: ignore[override]
         """Whether a channel can only be opened when the one before has been."""
-        return not libssh2.opening_is_found()
+        return not opening.is_found()
 
     def _new_channel(self, raw: RawChannel) -> NativeChannel:
         channel = NativeChannel(self, raw)
