@@ -14,7 +14,7 @@ import pytest
 
 from pssh.clients.base.files import page_cache
 from pssh.clients.base.files.blocks import blocks
-from pssh.clients.base.files.local import BLOCK, PIECE, Source, Sources
+from pssh.clients.base.files.source import BLOCK, PIECE, Source, Sources
 from pssh.clients.base.seam import as_bytes
 from tests.contract.outputs import eventually
 
@@ -66,6 +66,25 @@ def test_everything_in_order(
     ]
     # What is sent whole need not be copied.
     assert all(as_bytes(block) is block.obj for _, block in found) or not in_memory
+
+
+def test_a_file_that_is_made_up_when_it_is_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fstat, pread = os.fstat, os.pread
+
+    def without_a_size(descriptor: int) -> os.stat_result:
+        return os.stat_result([*fstat(descriptor)[:6], 0, 1, 1, 1])
+
+    def a_little(descriptor: int, size: int, offset: int) -> bytes:
+        return pread(descriptor, min(size, 100_000), offset)
+
+    monkeypatch.setattr(os, "fstat", without_a_size)
+    monkeypatch.setattr(os, "pread", a_little)
+    with Sources().open(str(path)) as source:
+        found = list(blocks(source, 0))
+    assert b"".join(block for _, block in found) == CONTENT
+    assert [offset for offset, _ in found] == [number * BLOCK for number in range(4)]
 
 
 def test_several_hosts_share_blocks_of_what_is_in_memory(

@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 import gevent
 import pytest
 
-from pssh.clients.base.files import local, page_cache
-from pssh.clients.base.files.local import BLOCK, Source, Sources, Target
+from pssh.clients.base.files import page_cache
+from pssh.clients.base.files import source as source_module
 from pssh.clients.base.files.page_cache import Block
+from pssh.clients.base.files.source import BLOCK, Source, Sources
+from pssh.clients.base.files.target import Target
 from pssh.clients.base.threads import in_thread
 
 CONTENT = bytes(range(256)) * (3 * BLOCK // 256) + b"the end"
@@ -241,7 +244,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         found.append(args[0] if args else function)
         return in_thread(function, *args)
 
-    monkeypatch.setattr(local, "in_thread", noted)
+    monkeypatch.setattr(source_module, "in_thread", noted)
     return found
 
 
@@ -303,7 +306,7 @@ def test_what_is_cached_is_read_without_threads(
     source = Source(str(path))
     threads.clear()
     assert b"".join(map(source.block, range(4))) == CONTENT
-    assert threads == [os.pread] * in_threads
+    assert threads == [source_module._read_whole] * in_threads
     assert source.in_memory == (in_threads == 0)
     source.close()
 
@@ -341,6 +344,27 @@ def test_those_who_come_later_get_what_is_there_then(path: Path) -> None:
     path.write_bytes(b"new")
     with sources.open(str(path)) as source:
         assert source.block(0) == b"new"
+
+
+def test_a_copy_that_began_later_gets_what_is_there_then(path: Path, tmp_path: Path) -> None:
+    sources = Sources()
+    began = time.monotonic()
+    with sources.open(str(path), began) as source:
+        (tmp_path / "new").write_bytes(b"new")
+        os.replace(tmp_path / "new", path)
+        with sources.open(str(path), began) as same:
+            assert same is source
+        with sources.open(str(path), time.monotonic()) as other, sources.open(str(path)) as third:
+            assert other is third
+            assert other.block(0) == b"new"
+        path.write_bytes(b"newer")
+        with sources.open(str(path)) as other:
+            assert other.block(0) == b"newer"
+        assert source.block(3) == b"the end"
+        path.unlink()
+        with pytest.raises(FileNotFoundError), sources.open(str(path)):
+            pass
+    assert open_files(path) == 0
 
 
 def test_hosts_that_open_it_at_the_same_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,16 @@ def decode_name(name: bytes, encoding: str = "utf-8") -> str:
     return name.decode(encoding, "surrogateescape")
 
 
+def path_text(path: str | bytes | os.PathLike[str], encoding: str = "utf-8") -> str:
+    """Return a path as text, from which :func:`encode_path` makes what it would make of the path.
+
+    :param path: text, bytes or a path object.
+    :param encoding: a Python codec's name.
+    """
+    path = os.fspath(path)
+    return decode_name(path, encoding) if isinstance(path, bytes) else path
+
+
 def is_entry_name(name: bytes) -> bool:
     """Whether a name from a listing stays in the directory that was listed.
 

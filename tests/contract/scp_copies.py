@@ -123,6 +123,7 @@ def check_error(error: BaseException, client: BaseSSHClient, path: object) -> st
     assert getattr(error, "host", None) == client.host
     assert getattr(error, "port", None) == client.port
     assert getattr(error, "path", None) == str(path)
+    assert "None" not in str(error)
     if isinstance(error, SCPError):
         assert f"{client.host}:{client.port}" in str(error)
     return str(error)

@@ -15,8 +15,8 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from pssh.clients.base.files.local import BLOCK
 from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.files.source import BLOCK
 from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
 from pssh.exceptions import (

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from pssh.clients.base.files import download
+from pssh.clients.base.files.access import PathLike
 from pssh.clients.base.single import BaseSSHClient
-from pssh.exceptions import SFTPError, SFTPIOError
+from pssh.exceptions import InvalidAPIUseError, SCPError, SFTPError, SFTPIOError
 from tests.conftest import StartServer, missing
 from tests.contract import copies
 from tests.contract.conftest import SERVERS, Connect
@@ -160,6 +164,15 @@ def test_times(connected: Connected, server: Server, way: Way) -> None:
             assert before <= (way.target / name).stat().st_mtime <= time.time() + 1
 
 
+def test_times_at_their_edges(client: BaseSSHClient, way: Way) -> None:
+    # As a float, it would be the next second.
+    last = 10**9 - 1
+    os.utime(way.write("original"), ns=(0, 1_700_000_000 * 10**9 + last))
+    way.copy(client, "original", "copy", preserve_times=True)
+    found = (way.target / "copy").stat()
+    assert (found.st_atime_ns, found.st_mtime_ns) == (0, 1_700_000_000 * 10**9)
+
+
 @pytest.mark.parametrize("moment", [-5, 2**32 + 5])
 def test_times_that_sftp_cannot_say(
     client: BaseSSHClient, tmp_path: Path, remote_folder: Path, moment: int
@@ -270,11 +283,56 @@ def test_a_link_as_source_is_followed(client: BaseSSHClient, way: Way) -> None:
     assert (way.target / "copy").read_bytes() == b"content"
 
 
-def test_path_objects(client: BaseSSHClient, tmp_path: Path, remote_folder: Path) -> None:
+@pytest.mark.parametrize("kind", [Path, os.fsencode])
+def test_kinds_of_path(
+    client: BaseSSHClient, tmp_path: Path, remote_folder: Path, kind: Callable[[str], PathLike]
+) -> None:
+    here, there, back = (
+        kind(str(path)) for path in (tmp_path / "here", remote_folder / "there", tmp_path / "back")
+    )
+    for send, fetch in (
+        (client.copy_file, client.copy_remote_file),
+        (client.scp_send, client.scp_recv),
+    ):
+        (tmp_path / "here").write_bytes(b"content")
+        send(here, there)
+        fetch(there, back)
+        assert (tmp_path / "back").read_bytes() == b"content"
+        (tmp_path / "back").unlink()
+        (remote_folder / "there").unlink()
+
+
+def test_copies_are_logged(
+    client: BaseSSHClient, tmp_path: Path, remote_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pssh")
+    here, there = str(tmp_path / "here"), str(remote_folder / "there")
+    (tmp_path / "here").write_bytes(b"content")
+    client.copy_file(here, there)
+    client.copy_remote_file(there, here)
+    client.scp_send(here, there)
+    client.scp_recv(there, here)
+    directions = ["to", "from", "to", "from"]
+    assert caplog.messages == [
+        f"Copied local file {here} {direction} remote destination {client.host}:{there}"
+        for direction in directions
+    ]
+
+
+def test_a_path_longer_than_a_request(
+    client: BaseSSHClient, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "original").write_bytes(b"content")
-    client.copy_file(tmp_path / "original", str(remote_folder / "copy"))
-    client.copy_remote_file(str(remote_folder / "copy"), tmp_path / "back")
-    assert (tmp_path / "back").read_bytes() == b"content"
+    with client.open_sftp() as sftp:
+        for copy in (
+            partial(client.copy_file, tmp_path / "original", "x" * 300_000),
+            partial(client.copy_remote_file, "x" * 300_000, tmp_path / "copy"),
+        ):
+            with pytest.raises(ValueError, match="The request has"):
+                copy(sftp=sftp)
+        assert sftp.realpath("/") == "/"
+    gevent.idle()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("options", [{}, {"atomic": True}, {"resume": True}], ids=repr)
@@ -313,6 +371,23 @@ def test_files_that_are_made_up_when_they_are_read(client: BaseSSHClient, tmp_pa
     assert progress.calls[-1] == (client.host, "/proc/version", len(wanted), len(wanted))
 
 
+@pytest.mark.parametrize("options", [{}, {"atomic": True}, {"resume": True}], ids=repr)
+def test_local_files_that_are_made_up_when_they_are_read(
+    client: BaseSSHClient, remote_folder: Path, options: dict[str, Any]
+) -> None:
+    (remote_folder / "copy").write_bytes(b"longer old content" * 100)
+    (remote_folder / "copy").chmod(0o666)
+    progress = Recorder()
+    client.copy_file("/proc/version", str(remote_folder / "copy"), progress=progress, **options)
+    wanted = Path("/proc/version").read_bytes()
+    assert (remote_folder / "copy").read_bytes() == wanted
+    assert progress.calls[-1][2:] == (len(wanted), len(wanted))
+    with pytest.raises(SCPError, match="tells its length only at its end") as caught:
+        client.scp_send("/proc/version", str(remote_folder / "other"), **options)
+    assert caught.value.host == client.host
+    assert not (remote_folder / "other").exists()
+
+
 def test_files_without_a_size_that_come_in_small_pieces(
     connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
 ) -> None:
@@ -340,6 +415,22 @@ def test_a_pipe_is_not_waited_for(client: BaseSSHClient, way: Way) -> None:
         way.copy(client, "pipe", "copy", sftp=sftp)
     assert str(path) in str(caught.value)
     assert os.listdir(way.target) == []
+
+
+def test_a_pipe_as_target_is_not_waited_for(client: BaseSSHClient, way: Way) -> None:
+    way.write("original")
+    path = way.target / "pipe"
+    os.mkfifo(path)
+    path.chmod(0o666)
+    error = SFTPIOError if way.is_put else OSError
+    with impatient(client, 20) as sftp, pytest.raises(error) as caught:
+        way.copy(client, "original", "pipe", sftp=sftp)
+    assert str(path) in str(caught.value)
+    assert way.is_put == ("is a named pipe" in str(caught.value))
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    # The server waits in vain no longer.
+    os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    way.assert_nothing_is_open()
 
 
 def test_a_device_stays_as_it_is(client: BaseSSHClient, way: Way) -> None:
@@ -433,6 +524,21 @@ def test_with_the_functions_of_2x(
         with pytest.raises(SFTPIOError):
             client.mkdir(sftp, str(remote_folder / "a/b/copy/below"))
     assert (tmp_path / "back").read_bytes() == content(MEGABYTE)
+
+
+def test_an_sftp_client_as_2x_had_it(client: BaseSSHClient, remote_folder: Path) -> None:
+    with client._make_sftp() as sftp:
+        client.mkdir(sftp, str(remote_folder / "made"))
+    assert os.listdir(remote_folder) == ["made"]
+    wrong: Any
+    for wrong in (object(), client):
+        for use in (
+            partial(client.mkdir, wrong, "x"),
+            partial(client.copy_file, __file__, "x", sftp=wrong),
+            partial(client.copy_remote_file, "x", "x", sftp=wrong),
+        ):
+            with pytest.raises(InvalidAPIUseError, match="open_sftp"):
+                use()
 
 
 def test_twenty_at_a_time(client: BaseSSHClient, way: Way) -> None:

@@ -14,8 +14,9 @@ import pytest
 from gevent.event import Event
 
 from pssh.clients.base.files import page_cache
-from pssh.clients.base.files.local import BLOCK, Source, Target
 from pssh.clients.base.files.page_cache import Block
+from pssh.clients.base.files.source import BLOCK, Source
+from pssh.clients.base.files.target import Target
 from pssh.config import HostConfig
 from pssh.exceptions import (
     ConnectionLostError,
@@ -480,6 +481,35 @@ def test_a_source_that_changes_between_two_copies(
         (tmp_path / "original").write_bytes(content(size))
         get_all(client.copy_file(tmp_path / "original", f"{remote_folder}/copy"))
         assert (remote_folder / "copy").read_bytes() == content(size)
+
+
+@pytest.mark.parametrize("over", ["copy_file", "scp_send"])
+def test_a_source_that_is_replaced_while_it_is_copied(
+    connect_all: ConnectAll, tmp_path: Path, remote_folder: Path, over: str
+) -> None:
+    path = tmp_path / "original"
+    path.write_bytes(content(3 * MEGABYTE))
+    begun, leave = Event(), Event()
+
+    def wait(*_: object) -> None:
+        begun.set()
+        leave.wait()
+
+    client = connect_all(1)
+    first = getattr(client, over)(path, f"{remote_folder}/first", progress=wait)
+    begun.wait()
+    (tmp_path / "new").write_bytes(content(MEGABYTE))
+    os.replace(tmp_path / "new", path)
+    get_all(getattr(client, over)(path, f"{remote_folder}/second"))
+    assert (remote_folder / "second").read_bytes() == content(MEGABYTE)
+    path.unlink()
+    (third,) = getattr(client, over)(path, f"{remote_folder}/third")
+    with pytest.raises(FileNotFoundError):
+        third.get()
+    leave.set()
+    get_all(first)
+    assert (remote_folder / "first").read_bytes() == content(3 * MEGABYTE)
+    assert copies.open_here(tmp_path) == []
 
 
 def test_with_commands_at_the_same_time(connect_all: ConnectAll, way: Way) -> None:

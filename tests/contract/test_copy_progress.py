@@ -10,8 +10,10 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import SFTPError
+from pssh.sftp.requests import Request
 from tests.contract import copies
 from tests.contract.conftest import Connect
 from tests.contract.copies import (
@@ -24,6 +26,8 @@ from tests.contract.copies import (
     once_at,
     stop_at,
 )
+from tests.contract.outputs import eventually
+from tests.servers.cut_proxy import CutProxy
 
 connected, client, way = copies.connected, copies.client, copies.way
 kept_clients = copies.kept_clients
@@ -143,6 +147,33 @@ def test_a_killed_greenlet(client: BaseSSHClient, way: Way) -> None:
         way.assert_nothing_is_open()
         way.copy(client, "original", "copy", sftp=sftp)
     assert (way.target / "copy").read_bytes() == content(5 * MEGABYTE)
+
+
+def test_a_greenlet_that_is_killed_while_it_opens_the_file(
+    connect: Connect, proxy: CutProxy, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way.write("original", content(MEGABYTE))
+    sent: list[object] = []
+    submit = SFTPSession.submit
+
+    def stalled(session: SFTPSession, request: Request, *args: Any) -> None:
+        if len(sent) == 1:
+            # What is there is looked at first.
+            proxy.stall()
+        submit(session, request, *args)
+        sent.append(request)
+
+    client = connect(port=proxy.port, host_key_policy="ignore")
+    with client.open_sftp() as sftp:
+        monkeypatch.setattr(SFTPSession, "submit", stalled)
+        copying = gevent.spawn(way.copy, client, "original", "copy", sftp=sftp)
+        eventually(lambda: len(sent) == 2, "the file to be asked for")
+        copying.kill()
+        proxy.resume()
+        # Before this the server opens the file.
+        assert sftp.realpath("/") == "/"
+        way.eventually_only()
+        way.assert_nothing_is_open()
 
 
 def test_the_session_is_closed_meanwhile(client: BaseSSHClient, way: Way) -> None:

@@ -245,6 +245,19 @@ def test_a_gap_is_no_part_of_a_copy_to_the_server(
     assert (remote_folder / "copy").read_bytes() == content(SIZE)
 
 
+def test_an_end_that_the_server_does_not_tell(
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+) -> None:
+    client = connected(faulty)
+    (tmp_path / "original").write_bytes(content(MEGABYTE))
+    (remote_folder / "copy").write_bytes(content(2 * MEGABYTE))
+    (remote_folder / "copy").chmod(0o666)
+    faulty.plan(Fault("STAT", "refuse"))
+    with client.open_sftp() as sftp:
+        client.copy_file(tmp_path / "original", f"{remote_folder}/copy", sftp=sftp, resume=True)
+    assert (remote_folder / "copy").read_bytes() == content(MEGABYTE)
+
+
 # Without resume
 
 

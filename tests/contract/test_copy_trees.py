@@ -23,6 +23,7 @@ from pssh.exceptions import (
 from tests.contract import copies
 from tests.contract.conftest import SERVERS, Connect
 from tests.contract.copies import (
+    KILOBYTE,
     MEGABYTE,
     NAMES,
     Connected,
@@ -434,6 +435,17 @@ def test_a_local_file_that_fails_stops_the_tree(
     if not way.is_put:
         assert path.read_bytes() == b"old content"
     way.assert_nothing_is_open()
+
+
+def test_a_file_that_has_grown_since_it_was_listed(
+    connected: Connected, faulty: FaultySFTPServer, tmp_path: Path, remote_folder: Path
+) -> None:
+    # The directory is looked at first, and then the file, before it is opened.
+    (remote_folder / "log").write_bytes(content(KILOBYTE))
+    (remote_folder / "log").chmod(0o666)
+    faulty.plan(Fault("STAT", "run", 2, command=f"echo more >> {remote_folder}/log"))
+    connected(faulty).copy_remote_file(str(remote_folder), tmp_path / "copy", recurse=True)
+    assert content_below(tmp_path / "copy") == {"log": content(KILOBYTE) + b"more\n"}
 
 
 def test_what_is_not_of_the_same_kind(client: BaseSSHClient, way: Way) -> None:

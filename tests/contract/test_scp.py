@@ -373,6 +373,8 @@ class TestDirectories:
         (top / "d").mkdir()
         (top / "d/back").symlink_to("../a")
         (top / "nowhere").symlink_to("gone")
+        (top / "below").symlink_to("a/file/x")
+        (top / "circle").symlink_to("circle")
         os.mkfifo(top / "pipe")
         send(client, top, remote, recurse=True)
         assert not any(path.is_symlink() for path in remote.rglob("*"))
@@ -384,7 +386,9 @@ class TestDirectories:
             ("a/up", f"leads back to {top}"),
             ("a/itself", "leads back to"),
             ("a/b/c/back", "leads back to"),
-            ("nowhere", "leads nowhere"),
+            ("nowhere", "is a link that leads nowhere"),
+            ("below", "is a link that leads nowhere"),
+            ("circle", "is a link that leads nowhere"),
             ("pipe", "is a named pipe"),
         ]:
             assert f"{top / path} {why}" in said

@@ -242,6 +242,14 @@ def test_seeking(sftp: SFTPClient, full: Path) -> None:
                 file.seek(offset, whence)
 
 
+def test_positions_are_whole_numbers(openssh: SFTPClient, full: Path) -> None:
+    with openssh.open(full) as file:
+        for position in (1.0, "1", None):
+            with pytest.raises(TypeError):
+                file.seek(position)  # type: ignore[arg-type]
+        assert file.tell() == 0
+
+
 def test_writing_somewhere(sftp: SFTPClient, full: Path) -> None:
     expected = bytearray(CONTENT)
     numbers = random.Random(4)

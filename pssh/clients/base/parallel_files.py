@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pssh.clients.base.files.access import PathLike
 from pssh.clients.base.files.options import Progress
 from pssh.clients.base.parallel_hosts import HostGroup
 from pssh.clients.base.parallel_run import Watch, check_rules
@@ -13,6 +14,7 @@ from pssh.clients.base.single import BaseSSHClient
 from pssh.clients.base.task import Task
 from pssh.exceptions import HostArgumentError
 from pssh.fleet import HostResult, Observer, Rollout
+from pssh.sftp.names import path_text
 
 CopyArgs = Sequence[Mapping[str, Any]]
 
@@ -29,8 +31,8 @@ class ParallelFileAccess(HostGroup):
 
     def copy_file(
         self,
-        local_file: str | os.PathLike[str],
-        remote_file: str,
+        local_file: PathLike,
+        remote_file: PathLike,
         recurse: bool = False,
         copy_args: CopyArgs | None = None,
         *,
@@ -60,8 +62,8 @@ class ParallelFileAccess(HostGroup):
 
     def scp_send(
         self,
-        local_file: str | os.PathLike[str],
-        remote_file: str,
+        local_file: PathLike,
+        remote_file: PathLike,
         recurse: bool = False,
         copy_args: CopyArgs | None = None,
         *,
@@ -81,8 +83,8 @@ class ParallelFileAccess(HostGroup):
 
     def copy_remote_file(
         self,
-        remote_file: str,
-        local_file: str | os.PathLike[str],
+        remote_file: PathLike,
+        local_file: PathLike,
         recurse: bool = False,
         suffix_separator: str = "_",
         copy_args: CopyArgs | None = None,
@@ -112,7 +114,7 @@ class ParallelFileAccess(HostGroup):
         :raises HostArgumentError: when there are not as many ``copy_args`` as hosts, or two
             hosts' copies would have the same name.
         """
-        names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args)
+        names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args, encoding)
         options["encoding"] = encoding
         return self._copy_all(
             self._CLIENT.copy_remote_file, names, recurse, options, rollout, observer
@@ -120,8 +122,8 @@ class ParallelFileAccess(HostGroup):
 
     def scp_recv(
         self,
-        remote_file: str,
-        local_file: str | os.PathLike[str],
+        remote_file: PathLike,
+        local_file: PathLike,
         recurse: bool = False,
         copy_args: CopyArgs | None = None,
         suffix_separator: str = "_",
@@ -138,7 +140,8 @@ class ParallelFileAccess(HostGroup):
         :raises HostArgumentError: when there are not as many ``copy_args`` as hosts, or two
             hosts' copies would have the same name.
         """
-        names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args)
+        encoding = options.get("encoding", "utf-8")
+        names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args, encoding)
         return self._copy_all(self._CLIENT.scp_recv, names, recurse, options, rollout, observer)
 
     def _copy_all(
@@ -164,12 +167,15 @@ class ParallelFileAccess(HostGroup):
 
     def _fetched_names(
         self,
-        remote_file: str,
-        local_file: str | os.PathLike[str],
+        remote_file: PathLike,
+        local_file: PathLike,
         separator: str,
         copy_args: CopyArgs | None,
+        encoding: str,
     ) -> list[tuple[str, str]]:
-        names = self._formatted(remote_file, os.fspath(local_file), copy_args)
+        names = self._formatted(
+            path_text(remote_file, encoding), os.fsdecode(local_file), copy_args
+        )
         if copy_args is None:
             names = [
                 (remote, f"{local}{separator}{self._alias_of(index) or self._hosts[index]}")
@@ -179,9 +185,9 @@ class ParallelFileAccess(HostGroup):
         return names
 
     def _sent_names(
-        self, local_file: str | os.PathLike[str], remote_file: str, copy_args: CopyArgs | None
+        self, local_file: PathLike, remote_file: PathLike, copy_args: CopyArgs | None
     ) -> list[tuple[str, str]]:
-        return self._formatted(os.fspath(local_file), remote_file, copy_args)
+        return self._formatted(os.fsdecode(local_file), path_text(remote_file), copy_args)
 
     def _formatted(
         self, first: str, second: str, copy_args: CopyArgs | None

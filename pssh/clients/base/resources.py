@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pssh import certificate, private_key, proxy_route
 from pssh.certificate import Certificate
 from pssh.clients.base.agent import Agent
-from pssh.clients.base.files.local import Sources
+from pssh.clients.base.files.source import Sources
 from pssh.clients.base.host_keys import KnownHosts
 from pssh.clients.base.openssh_config import OpenSSHConfig
 from pssh.clients.base.proxies import Proxies

@@ -22,15 +22,17 @@ from pssh.clients.base.files.session import SFTPSession, open_session
 from pssh.clients.base.files.sftp_copy import SFTPCopy
 from pssh.clients.base.files.upload_tree import put_tree
 from pssh.clients.base.threads import in_thread
-from pssh.exceptions import PSSHError, SFTPIOError, StoppedError
+from pssh.exceptions import InvalidAPIUseError, PSSHError, SFTPIOError, StoppedError
 from pssh.sftp import requests
-from pssh.sftp.names import encode_path
+from pssh.sftp.names import decode_name, encode_path, printable
 from pssh.sftp.replies import Status
+from pssh.utils import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-PathLike = str | os.PathLike[str]
+#: A path here, or on a host.
+PathLike = str | bytes | os.PathLike[str]
 
 
 class FileAccess(ChannelAccess):
@@ -54,7 +56,7 @@ class FileAccess(ChannelAccess):
     def copy_file(
         self,
         local_file: PathLike,
-        remote_file: str,
+        remote_file: PathLike,
         recurse: bool = False,
         sftp: SFTPClient | None = None,
         *,
@@ -87,19 +89,20 @@ class FileAccess(ChannelAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        local = os.fspath(local_file)
+        local = os.fsdecode(local_file)
         with named(self.host, self.port, local):
             if in_thread(_is_directory, local):
                 _check_recurse(local, recurse)
                 path = encode_path(remote_file)
                 self._over_sftp(sftp, options, lambda copy: put_tree(copy, local, path))
-                return
-            target = _named_like(encode_path(remote_file), os.path.basename(local))
-            self._over_sftp(sftp, options, lambda copy: put_file(copy, local, target))
+            else:
+                path = _named_like(encode_path(remote_file), os.path.basename(local))
+                self._over_sftp(sftp, options, lambda copy: put_file(copy, local, path))
+        self._log_copy("to", local, decode_name(path))
 
     def copy_remote_file(
         self,
-        remote_file: str,
+        remote_file: PathLike,
         local_file: PathLike,
         recurse: bool = False,
         sftp: SFTPClient | None = None,
@@ -136,19 +139,26 @@ class FileAccess(ChannelAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        path, local = encode_path(remote_file, encoding), os.fspath(local_file)
-
+        path, local = encode_path(remote_file, encoding), os.fsdecode(local_file)
         name = os.fsdecode(path.rpartition(b"/")[2])
 
         def fetch(copy: SFTPCopy) -> None:
             try:
                 get_file(copy, path, local + name if local.endswith("/") else local)
             except IsADirectory as ex:
-                _check_recurse(remote_file, recurse)
+                _check_recurse(decode_name(path, encoding), recurse)
                 get_tree(copy, path, ex.attributes, local)
 
         with named(self.host, self.port, local):
             self._over_sftp(sftp, options, fetch)
+        self._log_copy("from", local, decode_name(path, encoding))
+
+    def _log_copy(self, direction: str, local: str, remote_file: str) -> None:
+        """Log a copy that is there, in the words of 2.x."""
+        logger.info(
+            "Copied local file %s %s remote destination %s:%s",
+            *(printable(local), direction, self.host, printable(remote_file)),
+        )
 
     def _over_sftp(
         self,
@@ -156,7 +166,7 @@ class FileAccess(ChannelAccess):
         options: CopyOptions,
         copy: Callable[[SFTPCopy], None],
     ) -> None:
-        session = sftp.session if sftp is not None else self._sftp_session()
+        session = _session_of(sftp) if sftp is not None else self._sftp_session()
         copied = SFTPCopy(session, self._resources.sources, options, Rate(options.limit_rate))
         try:
             copy(copied)
@@ -186,16 +196,20 @@ class FileAccess(ChannelAccess):
 
     # As 2.x has them
 
-    def mkdir(self, sftp: SFTPClient, directory: str) -> None:
+    def _make_sftp(self) -> SFTPClient:
+        # There was no other way to what mkdir, sftp_put and sftp_get of 2.x take.
+        return self.open_sftp()
+
+    def mkdir(self, sftp: SFTPClient, directory: PathLike) -> None:
         """Make a directory on the host and those above it, as far as they are missing.
 
         :param sftp: an SFTP client of this host.
         :param directory: the remote path.
         :raises SFTPError: when it cannot be made.
         """
-        remote.make_directories(sftp.session, encode_path(directory))
+        remote.make_directories(_session_of(sftp), encode_path(directory))
 
-    def sftp_put(self, sftp: SFTPClient, local_file: PathLike, remote_file: str) -> None:
+    def sftp_put(self, sftp: SFTPClient, local_file: PathLike, remote_file: PathLike) -> None:
         """Copy a local file to the host; see :meth:`copy_file`.
 
         :param sftp: an SFTP client of this host.
@@ -204,7 +218,7 @@ class FileAccess(ChannelAccess):
         """
         self.copy_file(local_file, remote_file, sftp=sftp)
 
-    def sftp_get(self, sftp: SFTPClient, remote_file: str, local_file: PathLike) -> None:
+    def sftp_get(self, sftp: SFTPClient, remote_file: PathLike, local_file: PathLike) -> None:
         """Copy a file from the host; see :meth:`copy_remote_file`.
 
         :param sftp: an SFTP client of this host.
@@ -212,6 +226,12 @@ class FileAccess(ChannelAccess):
         :param local_file: the local path.
         """
         self.copy_remote_file(remote_file, local_file, sftp=sftp)
+
+
+def _session_of(sftp: SFTPClient) -> SFTPSession:
+    if not isinstance(sftp, SFTPClient):
+        raise InvalidAPIUseError("sftp is %r, and must be what open_sftp() returned", sftp)
+    return sftp.session
 
 
 def _is_directory(path: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator
+import itertools
+from collections.abc import Generator, Iterator
 
 import gevent
 
-from pssh.clients.base.files.local import BLOCK, Source
+from pssh.clients.base.files.source import BLOCK, Source
 
 
 def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None, None]:
@@ -22,9 +23,13 @@ def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None
     :param source: the file.
     :param start: the offset in bytes.
     :returns: an iterator over offsets and what is there. It ends early where the file has become
-        shorter than it was when it was opened.
+        shorter than it was when it was opened. One that is made up is read from its beginning to
+        its end, wherever that is.
     :raises OSError: when the file cannot be read.
     """
+    if source.is_made_up:
+        yield from _to_the_end(source)
+        return
     offset, size = start, source.size
     ahead: gevent.Greenlet | None = None
     try:
@@ -51,6 +56,14 @@ def blocks(source: Source, start: int) -> Generator[tuple[int, memoryview], None
     finally:
         if ahead is not None:
             ahead.join()
+
+
+def _to_the_end(source: Source) -> Iterator[tuple[int, memoryview]]:
+    for number in itertools.count():
+        block = source.block(number)
+        if not block:
+            return
+        yield number * BLOCK, memoryview(block)
 
 
 def _read_ahead(source: Source, number: int) -> None:

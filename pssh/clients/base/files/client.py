@@ -15,6 +15,7 @@ from pssh.clients.base.files.directory import SFTPDirectory
 from pssh.clients.base.files.file import SFTPFile
 from pssh.clients.base.files.file_mode import flags_for
 from pssh.clients.base.files.open_handle import OpenHandle
+from pssh.clients.base.files.remote_path import parent_of
 from pssh.clients.base.files.session import SFTPSession
 from pssh.clients.base.files.status import SFTPAttributes
 from pssh.exceptions import SFTPIOError, SFTPNoSuchFileError
@@ -110,7 +111,7 @@ class SFTPClient:
             try:
                 self._make(encoded, mode)
             except SFTPNoSuchFileError:
-                parent = remote.parent_of(encoded)
+                parent = parent_of(encoded)
                 if not parent or parent == encoded:
                     raise
                 remote.make_directories(self.session, parent)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from pssh.clients.base.files import remote
+from pssh.clients.base.files.remote_path import parent_of
 from pssh.clients.base.files.session import SFTPSession
 from pssh.exceptions import (
     ConnectionLostError,
@@ -107,7 +108,7 @@ def explain_failure(session: SFTPSession, error: SFTPFailureError, path: bytes) 
     :returns: an error that says so where that is the reason; otherwise the same one.
     """
     try:
-        room = remote.room(session, remote.parent_of(path) or b".")
+        room = remote.room(session, parent_of(path) or b".")
     except PSSHError:
         return error
     if room is None or (room.f_bavail and (room.f_favail or not room.f_files)):

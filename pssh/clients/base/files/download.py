@@ -12,9 +12,9 @@ from gevent.event import Event
 from pssh.clients.base import freed_memory
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.files.copy_errors import changed
-from pssh.clients.base.files.local import Target
 from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.files.target import Target
 from pssh.clients.base.threads import outcome, pool
 from pssh.exceptions import SFTPError
 from pssh.sftp import requests

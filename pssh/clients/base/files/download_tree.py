@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pssh.clients.base.files import remote
+from pssh.clients.base.files import remote, remote_path
 from pssh.clients.base.files.copy_errors import about_file
 from pssh.clients.base.files.crew import Crew, copy_tree, explore
 from pssh.clients.base.files.get_file import get_file
@@ -103,11 +103,11 @@ def _entries(copy: SFTPCopy, folder: _Folder) -> Iterator[_Entry]:
         for name in names:
             if not is_entry_name(name.filename):
                 raise _impossible(copy, folder.path, name.filename)
-            there = remote.join(folder.path, name.filename)
+            there = remote_path.join(folder.path, name.filename)
             if name.attributes.is_symlink or name.attributes.file_type is None:
                 unknown.append((name, there))
             else:
-                above = (*folder.above, remote.join(folder.above[-1], name.filename))
+                above = (*folder.above, remote_path.join(folder.above[-1], name.filename))
                 found.append(_Entry(name.filename, there, name.attributes, above))
         yield from found
         yield from _resolved(copy, folder, unknown)

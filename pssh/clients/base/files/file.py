@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
 import sys
 import warnings
@@ -233,6 +234,7 @@ class SFTPFile(io.RawIOBase):
         :param whence: what it counts from: ``os.SEEK_SET``, ``os.SEEK_CUR`` or ``os.SEEK_END``.
         :returns: the position, in bytes from the beginning.
         """
+        offset = operator.index(offset)
         with self._lock:
             self._check_open()
             if whence == os.SEEK_CUR:

@@ -9,15 +9,18 @@ from gevent.event import AsyncResult
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.copy_errors import about_file, changed, not_regular
 from pssh.clients.base.files.download import Download
-from pssh.clients.base.files.local import Target
+from pssh.clients.base.files.open_handle import OpenHandle
 from pssh.clients.base.files.options import Meter
-from pssh.clients.base.files.sftp_copy import SFTPCopy, beside, mode_of, times_of
+from pssh.clients.base.files.remote_path import beside
+from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.files.sftp_copy import SFTPCopy, mode_of, times_of
+from pssh.clients.base.files.target import Target
 from pssh.clients.base.threads import in_thread
 from pssh.local_path import describe
 from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
 from pssh.sftp.names import printable
-from pssh.sftp.replies import FileAttributes, Handle, Status
+from pssh.sftp.replies import FileAttributes, Status
 
 
 class IsADirectory(Exception):
@@ -53,21 +56,36 @@ def get_file(
     """
     session = copy.session
     with about_file(session, path, local):
+        # Since it was listed, which may be long ago, it may have changed.
+        looked = None if known is None else session.ask(requests.stat(path))
         if known is None:
             known = remote.stat(session, path)
-        if known.is_dir:
-            raise IsADirectory(known)
-        if known.file_type is not None and not known.is_file:
-            # A server waits for somebody to write to a pipe, and does nothing else meanwhile.
-            raise not_regular(session, path, f"is {describe(known.permissions or 0)}")
-        opened = session.request(
-            requests.open_file(path, constants.SSH_FXF_READ), Handle, "open", path
-        )
+            if known.is_dir:
+                raise IsADirectory(known)
+        _check_regular(session, path, known)
+        request = requests.open_file(path, constants.SSH_FXF_READ)
+        handle = OpenHandle.open(session, request, "open", path)
         try:
-            _fetch(copy, opened.handle, path, known, local, follow)
+            if looked is not None:
+                known = _attributes(session, path, looked)
+                _check_regular(session, path, known)
+            _fetch(copy, handle.value, path, known, local, follow)
         finally:
-            if session.alive:
-                session.ask(requests.close(opened.handle))
+            handle.close_unseen()
+
+
+def _attributes(session: SFTPSession, path: bytes, looked: AsyncResult) -> Attributes:
+    reply = session.wait_for(looked, "look at a file")
+    if not isinstance(reply, FileAttributes):
+        assert isinstance(reply, Status)
+        raise session.refusal(reply, "look at", path)
+    return reply.attributes
+
+
+def _check_regular(session: SFTPSession, path: bytes, known: Attributes) -> None:
+    if known.file_type is not None and not known.is_file:
+        # A server waits for somebody to write to a pipe, and does nothing else meanwhile.
+        raise not_regular(session, path, f"is {describe(known.permissions or 0)}")
 
 
 def _fetch(
@@ -111,11 +129,7 @@ def _receive(
         if resume:
             target.keep_only(download.whole_until)
         raise
-    reply = session.wait_for(looked[0], "look at a file")
-    if not isinstance(reply, FileAttributes):
-        assert isinstance(reply, Status)
-        raise session.refusal(reply, "look at", path)
-    now = reply.attributes
+    now = _attributes(session, path, looked[0])
     if size is not None and (now.size, now.mtime) != (known.size, known.mtime):
         raise changed(
             session, path, "File %s changed while it was copied from host %s:%s", printable(path)

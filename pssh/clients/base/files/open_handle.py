@@ -7,6 +7,7 @@ import copy
 import sys
 import time
 from collections.abc import Callable
+from types import TracebackType
 
 import gevent
 from gevent.event import AsyncResult
@@ -43,18 +44,12 @@ class OpenHandle:
         :param action: what it does, as in "could not …".
         :raises SFTPIOError: when the server refuses.
         """
-        opening = _Opening(session)
         began = time.monotonic()
-        try:
-            session.submit(request, opening)
-            reply = session.wait_for(opening.answer, action)
+        with Opening(session, request) as opening:
+            reply = opening.wait(action)
             session.answered_since(began)
-        except BaseException:
-            opening.give_up()
-            raise
         if isinstance(reply, Status):
             raise session.refusal(reply, action, path)
-        assert isinstance(reply, Handle)
         return cls(session, reply.handle, path)
 
     def close(self) -> None:
@@ -101,30 +96,64 @@ class OpenHandle:
         )
 
 
-class _Opening:
-    """Waits for a handle, and closes one that comes when nobody wants it any more."""
+class Opening:
+    """A request for a handle: one that comes when nobody wants it any more is closed.
 
-    __slots__ = ("_given_up", "_session", "answer")
+    A context manager; whoever leaves it by an error wants the handle no more.
 
-    def __init__(self, session: SFTPSession) -> None:
-        self.answer: AsyncResult = AsyncResult()
+    :param session: the SFTP session.
+    :param request: is sent. It is answered with a handle.
+    :raises SFTPError: when the session has ended.
+    """
+
+    __slots__ = ("_answer", "_given_up", "_session")
+
+    def __init__(self, session: SFTPSession, request: Request) -> None:
+        self._answer: AsyncResult = AsyncResult()
         self._session = session
         self._given_up = False
+        try:
+            session.submit(request, self._answered)
+        except BaseException:
+            # It may have been sent all the same.
+            self._give_up()
+            raise
 
-    def __call__(self, reply: Reply | BaseException) -> None:
+    def wait(self, action: str) -> Handle | Status:
+        """Wait for the answer.
+
+        :param action: what it does, as in "took longer to …".
+        """
+        reply = self._session.wait_for(self._answer, action)
+        assert isinstance(reply, Handle | Status)
+        return reply
+
+    def __enter__(self) -> Opening:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._give_up()
+
+    def _answered(self, reply: Reply | BaseException) -> None:
         if isinstance(reply, BaseException):
-            self.answer.set_exception(reply)
+            self._answer.set_exception(reply)
         else:
-            self.answer.set(reply)
+            self._answer.set(reply)
         if self._given_up:
             self._close()
 
-    def give_up(self) -> None:
+    def _give_up(self) -> None:
         self._given_up = True
         self._close()
 
     def _close(self) -> None:
-        reply = self.answer.value
+        reply = self._answer.value
         if isinstance(reply, Handle):
             gevent.spawn(OpenHandle(self._session, reply.handle, b"").close_unseen)
 

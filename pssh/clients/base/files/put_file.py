@@ -8,9 +8,11 @@ import time
 
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.copy_errors import about_file, explain_failure, not_regular
-from pssh.clients.base.files.local import Source
+from pssh.clients.base.files.open_handle import Opening
+from pssh.clients.base.files.remote_path import beside, parent_of
 from pssh.clients.base.files.session import SFTPSession
-from pssh.clients.base.files.sftp_copy import SFTPCopy, attributes_of, beside
+from pssh.clients.base.files.sftp_copy import SFTPCopy, attributes_of
+from pssh.clients.base.files.source import Source
 from pssh.clients.base.files.upload import Upload
 from pssh.exceptions import (
     ConnectionLostError,
@@ -23,10 +25,13 @@ from pssh.exceptions import (
 )
 from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
-from pssh.sftp.replies import FileAttributes, Handle, Names, Status
+from pssh.sftp.replies import FileAttributes, Handle, Names, Reply, Status
 from pssh.utils import logger
 
 _WRITE = constants.SSH_FXF_WRITE | constants.SSH_FXF_CREAT
+
+#: What is known of a file that is not there yet.
+_NOTHING = Attributes(size=0)
 
 
 def put_file(copy: SFTPCopy, local: str, path: bytes) -> None:
@@ -39,7 +44,7 @@ def put_file(copy: SFTPCopy, local: str, path: bytes) -> None:
     :raises OSError: when it cannot be read.
     :raises SFTPError: when it changes meanwhile, or the session ends.
     """
-    with about_file(copy.session, path, local), copy.sources.open(local) as source:
+    with about_file(copy.session, path, local), copy.open_source(local) as source:
         written = beside(path) if copy.options.atomic else path
         _Put(copy, source, path, written).run()
 
@@ -86,31 +91,39 @@ class _Put:
             raise
 
     def _open(self) -> tuple[bytes, Attributes]:
-        """Open the file, and look at what that has opened; no round trip more than opening."""
+        """Look at what is there, and open it; no round trip more than opening."""
         session, path = self._session, self._written
         flags = _WRITE if self._copy.options.resume else _WRITE | constants.SSH_FXF_TRUNC
         # Until it is whole, it has to be one that we can write to.
         mode = stat.S_IMODE(self._source.status.st_mode) | stat.S_IWUSR
+        request = requests.open_file(path, flags, Attributes(permissions=mode))
         began = time.monotonic()
-        opening = session.ask(requests.open_file(path, flags, Attributes(permissions=mode)))
         looked = session.ask(requests.stat(path))
-        opened = session.wait_for(opening, "open a file")
-        session.answered_since(began)
-        there = session.wait_for(looked, "look at a file")
-        attributes = there.attributes if isinstance(there, FileAttributes) else Attributes()
+        with Opening(session, request) as opening:
+            there = self._look(session.wait_for(looked, "look at a file"))
+            session.answered_since(began)
+            if stat.S_ISFIFO(there.permissions or 0):
+                # Opening it, the server waits for somebody who reads, maybe for ever.
+                raise not_regular(session, path, "is a named pipe")
+            opened = opening.wait("open a file")
         if isinstance(opened, Handle):
-            return opened.handle, attributes
-        assert isinstance(opened, Status)
+            return opened.handle, there
         error = session.refusal(opened, "open", path)
-        if attributes.is_dir:
+        if there.is_dir:
             # Servers only say that it failed.
             raise not_regular(session, path, "is a directory") from error
-        parent = remote.parent_of(path)
+        parent = parent_of(path)
         if not isinstance(error, SFTPNoSuchFileError) or not parent:
             raise error
         remote.make_directories(session, parent)
-        request = requests.open_file(path, flags, Attributes(permissions=mode))
-        return session.request(request, Handle, "open", path).handle, Attributes()
+        return session.request(request, Handle, "open", path).handle, _NOTHING
+
+    def _look(self, reply: Reply) -> Attributes:
+        """Return what is known of what is there."""
+        if isinstance(reply, FileAttributes):
+            return reply.attributes
+        assert isinstance(reply, Status)
+        return _NOTHING if reply.code == constants.SSH_FX_NO_SUCH_FILE else Attributes()
 
     def _send(self, handle: bytes, there: Attributes) -> None:
         session, source, options = self._session, self._source, self._copy.options
@@ -118,7 +131,7 @@ class _Put:
         upload = Upload(session, handle, self._written, source, meter, self._copy.rate)
         closed = False
         try:
-            upload.send(self._bytes_there(handle, there))
+            size = upload.send(self._bytes_there(handle, there))
             # In the order in which they are sent: nobody has to wait in between.
             attributes = None
             kept = attributes_of(source.status, times=options.preserve_times)
@@ -130,7 +143,7 @@ class _Put:
             if attributes is not None:
                 self._check_attributes(session.wait_for(attributes, "set the attributes"))
             _check(session, session.wait_for(ending, "close a file"), "close", self._written)
-            meter.finish(source.size)
+            meter.finish(size)
         except Exception:
             if options.resume:
                 self._keep_only(upload, handle if not closed else None)
@@ -143,10 +156,10 @@ class _Put:
         """Return how many bytes of an earlier copy can stay."""
         if not self._copy.options.resume:
             return 0
-        count = there.size or 0
-        if count <= self._source.size:
+        count = there.size
+        if count is not None and count <= self._source.size:
             return count
-        # It is not the beginning of this file.
+        # It is not the beginning of this file, or nobody knows where it ends.
         request = requests.fsetstat(handle, Attributes(size=0))
         self._session.request(request, Status, "empty", self._written)
         return 0
@@ -188,8 +201,8 @@ class _Put:
         if self._copy.options.resume:
             return
         self._copy.left.setdefault(self._written, False)
-        if not isinstance(error, SFTPError | ConnectionLostError | Timeout):
-            # It was given up, and not refused.
+        if not isinstance(error, SFTPError | ConnectionLostError | Timeout | ValueError):
+            # It was given up, and neither refused nor impossible to ask for.
             self._session.before_the_end(remote.remove_empty, self._session, self._written)
 
     def _leave(self, there: Attributes) -> None:

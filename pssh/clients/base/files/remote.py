@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pssh.clients.base.files.open_handle import OpenHandle
+from pssh.clients.base.files.remote_path import parent_of
 from pssh.clients.base.files.session import SFTPSession
 from pssh.exceptions import SFTPIOError, SFTPNoSuchFileError
 from pssh.sftp import constants, requests
 from pssh.sftp.attributes import Attributes
-from pssh.sftp.replies import FileAttributes, Handle, Name, Names, Status, StatVFS
+from pssh.sftp.replies import FileAttributes, Name, Names, Status, StatVFS
 
 
 def stat(session: SFTPSession, path: bytes) -> Attributes:
@@ -122,17 +124,6 @@ def make_directories(session: SFTPSession, path: bytes, mode: int | None = None)
     return made
 
 
-def parent_of(path: bytes) -> bytes:
-    """Return the directory that a path is in; empty for the one where the session begins."""
-    head, slash, _ = path.rstrip(b"/").rpartition(b"/")
-    return head or slash
-
-
-def join(directory: bytes, name: bytes) -> bytes:
-    """Return the path of an entry of a directory."""
-    return directory.rstrip(b"/") + b"/" + name if directory else name
-
-
 def entries(session: SFTPSession, path: bytes) -> Iterator[list[Name]]:
     """Iterate over what is in a directory, without ``.`` and ``..``, as many as come at once.
 
@@ -140,9 +131,9 @@ def entries(session: SFTPSession, path: bytes) -> Iterator[list[Name]]:
 
     :raises SFTPIOError: when it cannot be listed.
     """
-    handle = session.request(requests.opendir(path), Handle, "list", path).handle
+    handle = OpenHandle.open(session, requests.opendir(path), "list", path)
     try:
-        answer = session.ask(requests.readdir(handle))
+        answer = session.ask(requests.readdir(handle.value))
         while True:
             reply = session.wait_for(answer, "list a directory")
             if isinstance(reply, Status) and reply.is_eof:
@@ -152,8 +143,7 @@ def entries(session: SFTPSession, path: bytes) -> Iterator[list[Name]]:
                 raise session.refusal(reply, "list", path)
             if not reply.entries:
                 return
-            answer = session.ask(requests.readdir(handle))
+            answer = session.ask(requests.readdir(handle.value))
             yield [each for each in reply.entries if each.filename not in (b".", b"..")]
     finally:
-        if session.alive:
-            session.ask(requests.close(handle))
+        handle.close_unseen()

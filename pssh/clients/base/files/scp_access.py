@@ -8,6 +8,7 @@ from pssh.clients.base.files.access import FileAccess, PathLike
 from pssh.clients.base.files.copy_errors import named
 from pssh.clients.base.files.options import CopyOptions, Progress
 from pssh.clients.base.files.scp import receive, send
+from pssh.sftp.names import path_text
 
 
 class SCPAccess(FileAccess):
@@ -16,7 +17,7 @@ class SCPAccess(FileAccess):
     def scp_send(
         self,
         local_file: PathLike,
-        remote_file: str,
+        remote_file: PathLike,
         recurse: bool = False,
         sftp: object = None,
         *,
@@ -47,13 +48,15 @@ class SCPAccess(FileAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        local = os.fspath(local_file)
+        local = os.fsdecode(local_file)
+        there = path_text(remote_file)
         with named(self.host, self.port, local):
-            send(self, local, remote_file, recurse, options)
+            send(self, local, there, recurse, options)
+        self._log_copy("to", local, there)
 
     def scp_recv(
         self,
-        remote_file: str,
+        remote_file: PathLike,
         local_file: PathLike,
         recurse: bool = False,
         sftp: object = None,
@@ -86,6 +89,8 @@ class SCPAccess(FileAccess):
         :raises PSSHError: when the connection is lost, or cannot be made.
         """
         options = CopyOptions(preserve_times, atomic, resume, progress, limit_rate)
-        local = os.fspath(local_file)
+        local = os.fsdecode(local_file)
+        there = path_text(remote_file, encoding)
         with named(self.host, self.port, local):
-            receive(self, remote_file, local, recurse, encoding, options)
+            receive(self, there, local, recurse, encoding, options)
+        self._log_copy("from", local, there)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import gevent
@@ -12,16 +12,18 @@ import gevent
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.ending import GRACE
 from pssh.clients.base.files.blocks import blocks
-from pssh.clients.base.files.local import Source, Sources
 from pssh.clients.base.files.options import CopyOptions, Meter, Rate
 from pssh.clients.base.files.scp_program import WRITE_SIZE, Program, answer
+from pssh.clients.base.files.source import Source
 from pssh.clients.base.host import HostClient
 from pssh.exceptions import (
     ConnectionLostError,
+    HostKeyError,
     PSSHError,
     SCPConnectionLostError,
     SCPError,
     SessionError,
+    SSHError,
     Timeout,
 )
 from pssh.sftp.names import printable
@@ -35,7 +37,7 @@ class Copy:
     :param encoding: how remote paths are encoded.
     """
 
-    __slots__ = ("_connection", "client", "encoding", "options", "rate")
+    __slots__ = ("_began", "_connection", "client", "encoding", "options", "rate")
 
     def __init__(self, client: HostClient, options: CopyOptions, encoding: str = "utf-8") -> None:
         self.client = client
@@ -43,6 +45,7 @@ class Copy:
         self.encoding = encoding
         self.rate = Rate(options.limit_rate)
         self._connection: Connection | None = None
+        self._began = time.monotonic()
 
     def start(self, command: bytes) -> Program:
         """Start a program on the host."""
@@ -62,10 +65,20 @@ class Copy:
         """Return a remote path for a message."""
         return printable(self.text(path))
 
-    @property
-    def sources(self) -> Sources:
-        """The local files that are being sent, to other hosts as well."""
-        return self.client._resources.sources
+    @contextlib.contextmanager
+    def open_source(self, path: str) -> Iterator[Source]:
+        """Open a local file, or share it with other hosts that it is being sent to.
+
+        :param path: its path.
+        :raises SCPError: when SCP cannot say how long it is.
+        """
+        with self.client._resources.sources.open(path, self._began) as source:
+            if source.is_made_up:
+                raise SCPError(
+                    "local file %s tells its length only at its end, and SCP has to say it before",
+                    printable(path),
+                )
+            yield source
 
     # The remote shell
 
@@ -152,24 +165,6 @@ def changed(path: str) -> SCPError:
     return SCPError("local file %s changed while it was copied", printable(path))
 
 
-def join(directory: bytes, name: bytes) -> bytes:
-    """Return the path of something in a remote directory."""
-    return directory.rstrip(b"/") + b"/" + name
-
-
-def parent_of(path: bytes) -> bytes:
-    """Return the path of the directory that something is in; empty where none is named."""
-    head, slash, _ = path.rstrip(b"/").rpartition(b"/")
-    return head or slash
-
-
-def beside(path: bytes) -> bytes:
-    """Return the path of a new file in the same directory."""
-    head, slash, name = path.rpartition(b"/")
-    # A long name has to stay within what file systems allow.
-    return head + slash + b"." + name[:200] + b"." + secrets.token_hex(6).encode() + b".part"
-
-
 @contextlib.contextmanager
 def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> Iterator[None]:
     """Say in every error which copy has failed.
@@ -184,7 +179,9 @@ def explained(client: HostClient, local: str, remote: str, *, to_host: bool) -> 
     kind = SCPError
     try:
         yield
-    except (SCPError, SessionError, ConnectionLostError) as ex:
+    except HostKeyError:
+        raise
+    except (SCPError, SSHError, ConnectionLostError) as ex:
         if isinstance(ex, ConnectionLostError):
             kind = SCPConnectionLostError
         said: tuple[object, ...]

@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 
 from pssh.clients.base.files import scp_shell as shell
 from pssh.clients.base.files.options import Meter
-from pssh.clients.base.files.scp_copy import Copy, join
+from pssh.clients.base.files.remote_path import join
+from pssh.clients.base.files.scp_copy import Copy
 from pssh.clients.base.files.scp_program import READ_SIZE, Program
 from pssh.clients.base.files.scp_target import LocalTarget
 from pssh.clients.base.files.scp_writer import Writer

@@ -7,8 +7,9 @@ import stat
 from collections.abc import Sequence
 
 from pssh.clients.base.files import scp_shell as shell
-from pssh.clients.base.files.local import Source
-from pssh.clients.base.files.scp_copy import Copy, content, join, parent_of
+from pssh.clients.base.files.remote_path import join, parent_of
+from pssh.clients.base.files.scp_copy import Copy, content
+from pssh.clients.base.files.source import Source
 from pssh.exceptions import SCPError
 from pssh.scp.record import Times
 

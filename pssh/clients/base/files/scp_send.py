@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from pssh.clients.base.files import scp_shell as shell
-from pssh.clients.base.files.local import Source as LocalFile
 from pssh.clients.base.files.options import Meter
 from pssh.clients.base.files.scp_copy import Copy, content
 from pssh.clients.base.files.scp_program import Program
+from pssh.clients.base.files.source import Source as LocalFile
 from pssh.exceptions import SCPError, SessionError
 from pssh.scp.record import Times
 from pssh.scp.source import Reply, Source, Step

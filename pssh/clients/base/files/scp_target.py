@@ -274,5 +274,7 @@ def _about(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as ex:
-        ex.filename, ex.filename2 = path, None
+        ex.filename = path
+        # Set to None, it would be shown.
+        del ex.filename2
         raise

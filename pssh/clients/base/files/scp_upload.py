@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from pssh.clients.base.files import scp_shell as shell
-from pssh.clients.base.files.local import Source
-from pssh.clients.base.files.scp_copy import Copy, beside, join, parent_of
-from pssh.clients.base.files.scp_entries import (
-    SMALL,
-    LocalEntry,
-    list_directory,
-    read_small,
-    together,
-)
+from pssh.clients.base.files.local_directory import LocalEntry, list_directory
+from pssh.clients.base.files.remote_path import beside, join, parent_of
+from pssh.clients.base.files.scp_copy import Copy
 from pssh.clients.base.files.scp_resume import append, is_complete, look, resume
 from pssh.clients.base.files.scp_send import Sender, Unfinished, attempt, is_special
+from pssh.clients.base.files.scp_small_files import SMALL, read_small, together
+from pssh.clients.base.files.source import Source
 from pssh.clients.base.threads import in_thread
 from pssh.scp.command import send_command
 from pssh.scp.record import file_record
@@ -37,7 +33,7 @@ def send_file(copy: Copy, local: str, path: bytes) -> None:
     name = os.fsencode(os.path.basename(local))
     # Whatever the way it goes: SCP cannot carry every name.
     file_record(name, 0, 0)
-    with copy.sources.open(local) as source:
+    with copy.open_source(local) as source:
         if copy.options.resume:
             resume(copy, source, path, name)
         elif copy.options.atomic or is_special(source.status):
@@ -159,7 +155,7 @@ class _Walk:
         if read is not None and self._copy.rate.piece(SMALL) >= len(read[1]):
             self._sender.small_file(name, path, *read)
         else:
-            with self._copy.sources.open(entry.path) as source:
+            with self._copy.open_source(entry.path) as source:
                 self._sender.file(name, path, source)
 
     def _finish_files(self) -> None:
@@ -178,7 +174,7 @@ class _Walk:
             if there in (b"missing", b"0"):
                 missing.append(file)
                 continue
-            with copy.sources.open(file.path) as source:
+            with copy.open_source(file.path) as source:
                 append(copy, source, at, there)
         return missing
 

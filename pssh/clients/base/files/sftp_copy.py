@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import secrets
 import stat
+import time
 from dataclasses import dataclass, field
 
-from pssh.clients.base.files.local import Sources
 from pssh.clients.base.files.options import CopyOptions, Meter, Rate
 from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.files.source import Source, Sources
 from pssh.sftp.attributes import Attributes
 from pssh.sftp.names import decode_name
 
@@ -30,6 +31,15 @@ class SFTPCopy:
     rate: Rate
     #: Remote files that are to be removed again, and whether each was begun for certain.
     left: dict[bytes, bool] = field(default_factory=dict)
+    #: By the monotonic clock.
+    began: float = field(default_factory=time.monotonic)
+
+    def open_source(self, path: str) -> contextlib.AbstractContextManager[Source]:
+        """Open a local file, or share it with other hosts that it is being sent to.
+
+        :param path: its path.
+        """
+        return self.sources.open(path, self.began)
 
     def meter(self, path: bytes, size: int) -> Meter:
         """Make what tells how far the copy of a file has got.
@@ -38,13 +48,6 @@ class SFTPCopy:
         :param size: its length in bytes.
         """
         return Meter(self.session.host, decode_name(path), size, self.options.progress)
-
-
-def beside(path: bytes) -> bytes:
-    """Return the path of a new file in the same directory."""
-    head, slash, name = path.rpartition(b"/")
-    # A long name has to stay within what file systems allow.
-    return head + slash + b"." + name[:200] + b"." + secrets.token_hex(6).encode() + b".part"
 
 
 def attributes_of(status: os.stat_result, *, times: bool) -> Attributes:
@@ -56,7 +59,7 @@ def attributes_of(status: os.stat_result, *, times: bool) -> Attributes:
     if not times:
         return Attributes(permissions=mode)
     return Attributes(
-        permissions=mode, atime=_seconds(status.st_atime), mtime=_seconds(status.st_mtime)
+        permissions=mode, atime=_seconds(status.st_atime_ns), mtime=_seconds(status.st_mtime_ns)
     )
 
 
@@ -78,9 +81,11 @@ def times_of(attributes: Attributes) -> tuple[int, int] | None:
     """
     if attributes.mtime is None:
         return None
-    return (attributes.atime or attributes.mtime) * 10**9, attributes.mtime * 10**9
+    read = attributes.mtime if attributes.atime is None else attributes.atime
+    return read * 10**9, attributes.mtime * 10**9
 
 
-def _seconds(time: float) -> int:
+def _seconds(nanoseconds: int) -> int:
     """Return a time as SFTP version 3 can say it: 32 bits of whole seconds."""
-    return max(0, min(int(time), 0xFFFFFFFF))
+    # Not of a float, which has no room for nanoseconds since 1970 and may round up.
+    return max(0, min(nanoseconds // 10**9, 0xFFFFFFFF))

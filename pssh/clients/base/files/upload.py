@@ -9,9 +9,9 @@ from gevent.event import Event
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.files.blocks import blocks
 from pssh.clients.base.files.copy_errors import changed
-from pssh.clients.base.files.local import Source
 from pssh.clients.base.files.options import Meter, Prefix, Rate
 from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.files.source import Source
 from pssh.exceptions import PSSHError, SFTPError
 from pssh.sftp import requests
 from pssh.sftp.names import printable
@@ -64,10 +64,11 @@ class Upload:
         self._error: BaseException | None = None
         self._progress = Event()
 
-    def send(self, start: int = 0) -> None:
+    def send(self, start: int = 0) -> int:
         """Send everything from an offset on, without waiting for the last answers.
 
         :param start: bytes that are there already.
+        :returns: how many bytes the file has.
         :raises SFTPIOError: when the server cannot write.
         :raises OSError: when the local file cannot be read.
         :raises SFTPError: when the local file changes meanwhile.
@@ -82,6 +83,7 @@ class Upload:
                 offset = begin + len(block)
         if offset < size:
             raise self._changed()
+        return offset
 
     def finish(self) -> None:
         """Wait until the server has everything.

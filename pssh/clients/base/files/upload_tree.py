@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -10,18 +9,16 @@ from dataclasses import dataclass
 from pssh.clients.base.files import remote
 from pssh.clients.base.files.copy_errors import about_file
 from pssh.clients.base.files.crew import Crew, copy_tree, explore
+from pssh.clients.base.files.local_directory import list_directory
 from pssh.clients.base.files.put_file import put_file
+from pssh.clients.base.files.remote_path import join
 from pssh.clients.base.files.sftp_copy import SFTPCopy, attributes_of
 from pssh.clients.base.threads import in_thread
 from pssh.exceptions import SFTPPermissionDeniedError
-from pssh.local_path import EntryKind, describe, entry_kind, is_within
 from pssh.sftp import requests
 from pssh.sftp.attributes import Attributes
 from pssh.sftp.replies import Status
 from pssh.utils import logger
-
-#: What the system says of a symbolic link that leads nowhere: to nothing, below a file, to itself.
-_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(slots=True)
@@ -32,14 +29,6 @@ class _Folder:
     #: Its resolved path and those of the directories that led here.
     above: tuple[str, ...]
     made: bool = False
-
-
-@dataclass(slots=True)
-class _Entry:
-    name: str
-    path: str
-    status: os.stat_result
-    above: tuple[str, ...] = ()
 
 
 def put_tree(copy: SFTPCopy, local: str, path: bytes) -> None:
@@ -64,26 +53,22 @@ def put_tree(copy: SFTPCopy, local: str, path: bytes) -> None:
         explore(scouts, top, lambda folder: visit(folder, copiers))
 
     def visit(folder: _Folder, copiers: Crew) -> list[_Folder]:
-        inner, files = [], []
-        for entry in in_thread(_entries, folder):
-            there = remote.join(folder.target, os.fsencode(entry.name))
-            kind = entry_kind(entry.status.st_mode)
-            if kind is EntryKind.FILE:
-                files.append((entry.path, there, entry.status.st_size))
-            elif kind is EntryKind.DIRECTORY:
-                inner.append(_Folder(entry.path, entry.status, there, entry.above))
-            else:
-                logger.warning(
-                    "%s is %s: it is left out", entry.path, describe(entry.status.st_mode)
-                )
+        listing = in_thread(list_directory, folder.path, folder.above)
+        inner = [
+            _Folder(
+                each.path, each.status, join(folder.target, each.name), (*folder.above, each.real)
+            )
+            for each in listing.directories
+        ]
         made = remote.ask_for_directories(
             session, [(each.target, _mode_while_filled(each.status)) for each in inner]
         )
         for each, new in zip(inner, made, strict=True):
             each.made = new
         folders.extend(inner)
-        for source, there, size in files:
-            copiers.start(put_file, copy, source, there, count=size)
+        for file in listing.files:
+            there = join(folder.target, file.name)
+            copiers.start(put_file, copy, file.path, there, count=file.status.st_size)
         return inner
 
     with about_file(session, path, local):
@@ -98,28 +83,6 @@ def _look(path: str) -> tuple[str, os.stat_result]:
 def _mode_while_filled(status: os.stat_result) -> int:
     # Until it is full, a directory has to be one that we can write to.
     return stat.S_IMODE(status.st_mode) | stat.S_IRWXU
-
-
-def _entries(folder: _Folder) -> list[_Entry]:
-    """List a directory. Links are what they lead to; those to nowhere or back are left out."""
-    found = []
-    with os.scandir(folder.path) as entries:
-        for entry in entries:
-            try:
-                made = _Entry(entry.name, entry.path, entry.stat())
-            except OSError as ex:
-                if ex.errno not in _NOWHERE or not entry.is_symlink():
-                    raise
-                logger.warning("%s is a link that leads nowhere: it is left out", entry.path)
-                continue
-            if stat.S_ISDIR(made.status.st_mode):
-                real = os.path.realpath(entry.path)
-                if any(is_within(real, above) for above in folder.above):
-                    logger.warning("%s leads back to %s: it is left out", entry.path, real)
-                    continue
-                made.above = (*folder.above, real)
-            found.append(made)
-    return found
 
 
 def _set_attributes(copy: SFTPCopy, folders: list[_Folder]) -> None:
