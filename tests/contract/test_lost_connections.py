@@ -261,6 +261,28 @@ def test_an_idle_connection_that_the_server_closed(
     assert proxy.accepted == 2
 
 
+def test_a_lost_connection_keeps_no_descriptor(
+    through_proxy: BaseSSHClient, proxy: CutProxy, end_connection: End
+) -> None:
+    """It may be the last command on that host, of thousands."""
+    outputs = [through_proxy.run_command(f"echo x; {WAITS}") for _ in range(2)]
+    assert [next(stdout(output)) for output in outputs] == ["x", "x"]
+    connection = through_proxy.connection
+    assert connection is not None
+    before = set(os.listdir("/proc/self/fd"))
+    end_connection()
+    for output in outputs:
+        through_proxy.wait_finished(output)
+        assert_lost(output)
+    eventually(lambda: connection.sock.fileno() == -1, "the socket to be closed")
+    # Nor does anything that stood in for it.
+    assert not set(os.listdir("/proc/self/fd")) - before
+    # It is told of as before.
+    with pytest.raises(ConnectionLostError, match="was lost"):
+        connection.open_session()
+    assert lines(through_proxy.run_command("echo next")) == ["next"]
+
+
 def test_a_stalled_start_times_out(through_proxy: BaseSSHClient, proxy: CutProxy) -> None:
     running = through_proxy.run_command(f"echo x; {WAITS}; echo end")
     assert next(stdout(running)) == "x"

@@ -381,6 +381,22 @@ class Connection:
                 # be somebody else's then.
                 self._waiters.stop_watching()
             self.wake()
+            self._close_when_unused()
+
+    def _close_when_unused(self) -> None:
+        """Give back the socket of a connection that is lost, once nobody reads what has come.
+
+        The next command may never come, and a program with thousands of hosts needs each
+        descriptor.
+        """
+        if self._lifetime.is_here and not self._lifetime.closed and not self.commands:
+            # Whoever has been woken has a turn before.
+            self._hub.loop.run_callback(self._close_unless_used)
+
+    def _close_unless_used(self) -> None:
+        """Runs in the loop."""
+        if not self.commands:
+            self.close()
 
     def release(self, channel: Channel) -> None:
         """Give a channel back to the library, which may send a last word, and fail.
@@ -390,6 +406,8 @@ class Connection:
         channel.release()
         if self._lifetime.usable_in:
             self._has_lost_descriptor()
+        else:
+            self._close_when_unused()
 
     def _has_lost_descriptor(self) -> bool:
         """Whether the library has closed the socket, for instance because it could not send.
