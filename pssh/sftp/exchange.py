@@ -146,13 +146,13 @@ class Exchange(Generic[Context]):
         outstanding[request_id] = (request, context)
         return request.packet(request_id)
 
-    def receive(self, data: Chunk) -> Iterator[tuple[Context, Reply]]:
+    def receive(self, *pieces: Chunk) -> Iterator[tuple[Context, Reply]]:
         """Take what was read from the server, and return the replies in it with their contexts.
 
         A request is answered with what it asks for, or with a :class:`pssh.sftp.replies.Status`
         that says why not. Only data comes in parts: the last one has ``remaining == 0``.
 
-        :param data: any number of bytes; not to be changed while parts of them are in use.
+        :param pieces: any number of bytes each; not to be changed while parts of them are in use.
         :returns: an iterator that has to be taken to its end before more is received; requests
             may be sent meanwhile. It raises ``SFTPProtocolError`` behind the last good reply.
             After :meth:`close` it is empty.
@@ -161,7 +161,7 @@ class Exchange(Generic[Context]):
         """
         if self._closed:
             return iter(())
-        return self._replies(self._parser.feed(data))
+        return self._replies(self._parser.feed(*pieces))
 
     def close(self) -> list[Context]:
         """Stop: nothing is sent any more, and what is received is dropped.

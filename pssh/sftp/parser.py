@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
 from pssh.exceptions import SFTPProtocolError
@@ -74,10 +74,10 @@ class Parser:
         """How many bytes are held here."""
         return len(self._begun)
 
-    def feed(self, data: Chunk) -> Iterator[Packet]:
+    def feed(self, *pieces: Chunk) -> Iterator[Packet]:
         """Take what was read, and return the packets in it, and the parts of SSH_FXP_DATA.
 
-        :param data: any number of bytes; not to be changed while parts of them are in use.
+        :param pieces: any number of bytes each; not to be changed while parts of them are in use.
         :returns: an iterator that has to be taken to its end before more is fed. It raises
             :class:`SFTPProtocolError` behind the last good packet.
         :raises SFTPProtocolError: after an error: nothing is taken any more.
@@ -87,7 +87,7 @@ class Parser:
         if self._taking:
             raise RuntimeError("The packets of what was fed before have not all been taken")
         self._taking = True
-        return self._packets(data)
+        return self._packets(pieces)
 
     def check(self) -> None:
         """Raise the error after which nothing is taken any more, if there was one.
@@ -120,8 +120,12 @@ class Parser:
         self._data_left = 0
         return self._error
 
-    def _packets(self, data: Chunk) -> Iterator[Packet]:
-        view = memoryview(data)
+    def _packets(self, pieces: Iterable[Chunk]) -> Iterator[Packet]:
+        for piece in pieces:
+            yield from self._packets_of(memoryview(piece))
+        self._taking = False
+
+    def _packets_of(self, view: memoryview) -> Iterator[Packet]:
         begun = self._begun
         at, end = 0, len(view)
         while at < end:
@@ -154,7 +158,6 @@ class Parser:
                 else:
                     self._wanted = _LENGTH + length
                     at = self._join(view, at)
-        self._taking = False
 
     def _join(self, view: memoryview, at: int) -> int:
         """Take what is there of a packet; returns where the rest begins."""

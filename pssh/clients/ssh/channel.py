@@ -91,17 +91,20 @@ class LibsshChannel(Channel):
 
     def data_wanted(self, size: int, is_stderr: bool) -> int:
         """How many bytes to hand over of all that libssh has of a stream."""
-        room = max(_WAITING_MAX - self._waiting_size, 0)
-        wanted = min(size, self._until_window, room)
+        wanted = size
+        if size > self._until_window or size + self._waiting_size > _WAITING_MAX:
+            room = max(_WAITING_MAX - self._waiting_size, 0)
+            wanted = min(size, self._until_window, room)
         self._left_behind[is_stderr] = wanted < size
         return wanted
 
     def data_arrived(self, data: bytes, is_stderr: bool) -> None:
         """Take what was wanted."""
-        self._taken(len(data))
+        size = len(data)
+        self._taken(size)
         self._waiting[is_stderr].append(data)
-        self._waiting_size += len(data)
-        if len(data) > _SMALL:
+        self._waiting_size += size
+        if size > _SMALL:
             self._session.expect_more()
 
     def _taken(self, count: int) -> None:

@@ -248,9 +248,10 @@ def _on_data(
         # Nobody will read it any more.
         return length
     # What stays in the library comes again with each packet: it is not copied until it is taken.
-    count = receiver.data_wanted(length, bool(is_stderr))
+    of_stderr = is_stderr != 0
+    count = receiver.data_wanted(length, of_stderr)
     if count:
-        receiver.data_arrived(ctypes.string_at(data, count), bool(is_stderr))
+        receiver.data_arrived(ctypes.string_at(data, count), of_stderr)
     return count
 
 

@@ -189,9 +189,10 @@ class Download:
         if last is None or last.end != offset:
             last = _Run(offset)
             self._unwritten.append(last)
+        size = len(data)
         last.parts.append(data)
-        last.end += len(data)
-        self._unwritten_size += len(data)
+        last.end += size
+        self._unwritten_size += size
         if self._unwritten_size >= _WRITE_SIZE:
             self._write()
 
@@ -301,21 +302,20 @@ class _Run:
 class _Part:
     """Waits for the answer to one read."""
 
-    __slots__ = ("_download", "_length", "_offset", "_received")
+    __slots__ = ("_download", "_length", "_offset")
 
     def __init__(self, download: Download, offset: int, length: int) -> None:
         self._download = download
         self._offset = offset
         self._length = length
-        self._received = 0
 
     def __call__(self, reply: Reply | BaseException) -> None:
         download = self._download
         if isinstance(reply, DataPart):
-            download.arrived(self._offset + reply.position, reply.data)
-            self._received += len(reply.data)
+            position, data = reply.position, reply.data
+            download.arrived(self._offset + position, data)
             if not reply.remaining:
-                download.answered(self._offset, self._length, self._received)
+                download.answered(self._offset, self._length, position + len(data))
         elif isinstance(reply, Status) and reply.is_eof:
             download.ended(self._offset, self._length)
         else:

@@ -382,10 +382,9 @@ class SFTPSession:
                     self._read_stderr()
                     self._fail(self._ended())
                     return
-                for data in pieces:
-                    turn += len(data)
-                    for waiter, reply in exchange.receive(data):
-                        waiter(reply)
+                turn += sum(map(len, pieces))
+                for waiter, reply in exchange.receive(*pieces):
+                    waiter(reply)
                 if turn > _TURN:
                     turn = 0
                     gevent.sleep(0)
