@@ -342,6 +342,80 @@ def test_connecting(run_interrupted: RunInterrupted) -> None:
         """)
 
 
+def test_bastions_and_tunnels(run_interrupted: RunInterrupted) -> None:
+    """What carries others' bytes goes on: to end commands takes a way to them."""
+    run_interrupted("""
+        from gevent import socket
+        from pssh.clients.base.pump import Pump
+        from pssh.clients.base.tunnel import Tunnel
+        from pssh.exceptions import ConnectionLostError
+
+        from_channel, armed = Pump.from_channel, []
+
+        def hit(call):
+            # As if what was just read from the channel had not been put anywhere yet.
+            def from_channel_and_hit(pump):
+                if armed:
+                    armed.clear()
+                    signal.raise_signal(signal.SIGINT)
+                return from_channel(pump)
+
+            Pump.from_channel = from_channel_and_hit
+            armed.append(True)
+            interrupted(call)
+            Pump.from_channel = from_channel
+
+        # Nothing but the bastion's connection has anything to do.
+        client = library.ParallelSSHClient(
+            [host] * 2, proxy_host=host, proxy_port=settings["port"], **settings
+        )
+        outputs = client.run_command(RUNS, shell="exec sh -c")
+        interrupt_when(begun(2))
+        interrupted(client.join)
+        assert states(client) == ["failed"] * 2
+        assert [out.exit_signal for out in outputs] == ["TERM"] * 2, outputs
+        interrupted(lambda: (interrupt_when(lambda: True), gevent.sleep(600)))
+
+        # The greenlet that carries has its turn: what it has in hand for one of the hosts is lost,
+        # and not the way to the others. What one prints has it come there all the time.
+        quiet = client.run_command("%s", host_args=["exec yes", RUNS], shell="exec sh -c")
+        hit(client.join)
+        assert [type(out.exception) for out in quiet][1] is StoppedError, quiet
+        assert quiet[1].exit_signal == "TERM"
+        assert isinstance(quiet[0].exception, (StoppedError, ConnectionLostError))
+        assert host in str(quiet[0].exception)
+        assert states(client) == ["failed"] * 2
+        again = client.run_command("echo again")
+        assert [list(out.stdout) for out in again] == [["again"]] * 2
+        client.close()
+
+        # A tunnel is as it was, and so are those of its connections that were not being served.
+        one = library.SSHClient(host, **settings)
+        with Tunnel(one, host, settings["port"]) as tunnel:
+            def connect():
+                socks.append(socket.create_connection(("127.0.0.1", tunnel.listen_port)))
+                assert socks[-1].recv(4) == b"SSH-"
+                while socks[-1].recv(1) != b"\\n":
+                    pass
+
+            socks = []
+            connect()
+            connect()
+            interrupt_when(lambda: True)
+            interrupted(lambda: gevent.sleep(600))
+            hit(connect)
+            connect()
+            answers = 0
+            for sock in socks:
+                sock.sendall(b"no SSH client\\r\\n")
+                answers += bool(sock.recv(1))
+                sock.close()
+            assert answers >= len(socks) - 1, answers
+        # One that is left open keeps no program from its end.
+        Tunnel(one, host, settings["port"]).start()
+    """)
+
+
 def test_files(run_interrupted: RunInterrupted) -> None:
     """What a copy has written is removed, and the client goes on being of use."""
     run_interrupted("""

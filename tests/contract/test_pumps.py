@@ -264,9 +264,9 @@ def test_one_that_is_stopped_closes_its_channel(connect: Connect) -> None:
 def test_in_turn_where_libssh2_is_not_known(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    libssh2 = pytest.importorskip("pssh.clients.native.libssh2")
-    monkeypatch.setattr(libssh2, "_opening_offset", None)
-    monkeypatch.setattr(libssh2, "find_opening", lambda *_: False)
+    opening = pytest.importorskip("pssh.clients.native.opening")
+    monkeypatch.setattr(opening, "_offset", None)
+    monkeypatch.setattr(opening, "find", lambda *_: False)
     client = connect()
     connection = client.connect()
     with listening(echo) as endpoint:

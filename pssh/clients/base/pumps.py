@@ -14,9 +14,10 @@ from gevent.monkey import get_original
 
 from pssh.clients.base.arrivals import acknowledge
 from pssh.clients.base.connection import Connection
+from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.pump import BLOCK, Pump
 from pssh.clients.base.seam import WOULD_BLOCK, Channel
-from pssh.exceptions import PSSHError
+from pssh.exceptions import PSSHError, StoppedError
 
 _get_ident: Callable[[], int] = get_original("_thread", "get_ident")
 
@@ -50,10 +51,12 @@ class Pumps:
     __slots__ = (
         "_asleep",
         "_buffer",
+        "_called",
         "_closing",
         "_greenlet",
         "_pumps",
         "_scanned",
+        "_serving",
         "_thread",
         "_touched",
         "connection",
@@ -68,9 +71,13 @@ class Pumps:
         #: Pumps whose socket may have got further, or that were stopped.
         self._touched: dict[Pump, None] = {}
         #: Channels of pumps that have ended, which the server has not closed yet.
-        self._closing: list[Channel] = []
+        self._closing: dict[Channel, None] = {}
+        #: The pump that is being served.
+        self._serving: Pump | None = None
         self._greenlet: gevent.Greenlet | None = None
         self._asleep = False
+        #: Whether it has been woken for a socket, rather than for the connection.
+        self._called = False
         self._scanned = -1
         self._buffer = bytearray()
 
@@ -114,7 +121,7 @@ class Pumps:
         """A pump has ended, and its channel is to be closed."""
         self._pumps.pop(pump, None)
         self._touched.pop(pump, None)
-        self._closing.append(pump.channel)
+        self._closing[pump.channel] = None
 
     def _wake(self) -> None:
         if self._asleep:
@@ -123,7 +130,7 @@ class Pumps:
     def _resume(self) -> None:
         """Runs in the loop: there is something to do."""
         if self._asleep:
-            self._asleep = False
+            self._called = True
             assert self._greenlet is not None
             self._greenlet.switch()
 
@@ -133,32 +140,65 @@ class Pumps:
         connection = self.connection
         try:
             while connection.alive and (self._pumps or self._closing):
-                more = self._serve_sockets()
-                if self._scanned < 0 or connection.bytes_received() != self._scanned:
-                    more = self._serve_channels() or more
-                self._close_channels()
-                if more:
-                    # Who is at the other ends of the sockets has a turn.
-                    gevent.sleep(0)
-                elif not self._touched and connection.bytes_taken() == self._scanned:
-                    self._sleep()
+                try:
+                    self._take_turn()
+                except KeyboardInterrupt as ex:
+                    # It came while this greenlet had its turn, but is meant for the program, which
+                    # may still need what is carried here, if only to end commands.
+                    self._go_on_without_the_one_served()
+                    pass_on(ex)
         except PSSHError:
             if connection.alive:
                 raise
         finally:
             self._give_up()
 
+    def _take_turn(self) -> None:
+        """Do what there is to do, and sleep when that is nothing."""
+        connection = self.connection
+        more = self._serve_sockets()
+        if self._scanned < 0 or connection.bytes_received() != self._scanned:
+            more = self._serve_channels() or more
+        self._close_channels()
+        if more:
+            # Who is at the other ends of the sockets has a turn.
+            gevent.sleep(0)
+        elif not self._touched and connection.bytes_taken() == self._scanned:
+            self._sleep()
+
+    def _go_on_without_the_one_served(self) -> None:
+        """End the pump that was being served: what it had in hand may be missing."""
+        pump, self._serving = self._serving, None
+        if pump is not None:
+            pump.finish(self._interrupted())
+        # Nobody else may wait for what has been told already.
+        self._touched.update(self._pumps)
+        self._scanned = -1
+
+    def _interrupted(self) -> PSSHError:
+        host, port = self.connection.host, self.connection.port
+        return StoppedError(
+            "A way through host %s:%s was given up: this program was interrupted while it was "
+            "carrying something there",
+            host,
+            port,
+            host=host,
+            port=port,
+        )
+
     def _serve_sockets(self) -> bool:
         """Serve the pumps whose sockets are ready; whether there is more at once."""
         touched, self._touched = self._touched, {}
         more = False
         for pump in touched:
+            self._serving = pump
             if pump.stalled and pump.to_socket():
                 # The channel may have more for it.
                 self._scanned = -1
             if pump in self._pumps and not pump.blocked and pump.from_socket(self._buffer):
                 self._touched[pump] = None
                 more = True
+        self._serving = None
         return more
 
     def _serve_channels(self) -> bool:
@@ -169,6 +209,7 @@ class Pumps:
         for pump in list(self._pumps):
             if pump not in self._pumps:
                 continue
+            self._serving = pump
             # One read takes from the network what there is, for whichever channel.
             if pump.wants_channel and (not asked or pump.has_news):
                 asked = True
@@ -177,25 +218,25 @@ class Pumps:
             # is known once everything has been read.
             if pump.blocked and pump in self._pumps:
                 pump.from_socket(self._buffer)
+        self._serving = None
         if more:
             self._scanned = -1
         return more
 
     def _close_channels(self) -> None:
         """Bring the channels of those that have ended to their end."""
-        closing, self._closing = self._closing, []
-        for channel in closing:
+        for channel in list(self._closing):
             try:
                 if self.connection.attempt(channel.close) is WOULD_BLOCK:
-                    self._closing.append(channel)
                     continue
             except PSSHError:
                 if not self.connection.alive:
                     raise
+            self._closing.pop(channel, None)
             self.connection.release(channel)
 
     def _sleep(self) -> None:
-        self._asleep = True
+        self._asleep, self._called = True, False
         try:
             if self._closing or any(p.wants_channel or p.blocked for p in self._pumps):
                 # What is small may be held back over there: room in a window, or an answer.
@@ -204,7 +245,7 @@ class Pumps:
             else:
                 # Nobody could take what comes: a connection that has something is no news.
                 self.connection.park()
-            if self._asleep:
+            if not self._called:
                 # The connection has woken us: it has something, or it has ended.
                 self._scanned = -1
         finally:
