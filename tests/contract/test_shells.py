@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
@@ -123,7 +124,15 @@ def test_bytes_and_other_encodings(client: BaseSSHClient) -> None:
     assert out(shell) == ["\ufffd"]
 
 
-def test_what_cannot_work_opens_nothing(client: BaseSSHClient) -> None:
+def test_what_cannot_work_opens_nothing(client: BaseSSHClient, connect_all: ConnectAll) -> None:
+    many = connect_all(2)
+    options: tuple[dict[str, Any], ...]
+    options = ({"encoding": "no such codec"}, {"term": "a\0"}, {"env": {"": "1"}}, {"unknown": 1})
+    for wrong in options:
+        with pytest.raises((LookupError, ValueError, TypeError)):
+            many.open_shell(stop_on_errors=False, **wrong)
+    # That is known before any host is asked.
+    assert many._clients == [None, None]
     with pytest.raises(LookupError):
         client.open_shell(encoding="no such codec")
     with pytest.raises(ValueError, match="terminal"):

@@ -179,8 +179,12 @@ def test_a_user_whom_sudo_does_not_know(client: BaseSSHClient, allow: Allow, pas
     assert output.exit_code == 1
 
 
-def test_a_host_without_sudo(sshd_with: StartServer, connect: Connect, password: str) -> None:
-    client = connect(sshd_with({"SetEnv": "PATH=/no/such/folder"}))
+def test_a_host_without_sudo(
+    sshd_with: StartServer, connect: Connect, password: str, remote_folder: Path
+) -> None:
+    # A folder that is there, and that the account may look into: of one that somebody has made
+    # for root alone a shell says that the permission is denied.
+    client = connect(sshd_with({"SetEnv": f"PATH={remote_folder}"}))
     for options in ({"sudo": True}, {"sudo_password": password}):
         output = client.run_command("echo not reached", stdin="x", **options)
         assert lines(output) == []

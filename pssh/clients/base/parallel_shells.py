@@ -9,6 +9,7 @@ import gevent
 
 from pssh.clients.base.parallel_commands import ParallelCommands
 from pssh.clients.base.shell import InteractiveShell
+from pssh.clients.base.shell_request import ShellRequest
 from pssh.clients.base.task import CommandStart, Task
 from pssh.clients.base.waiting import too_long
 from pssh.exceptions import Timeout
@@ -43,9 +44,9 @@ class ParallelShellAccess(ParallelCommands):
         """
         self._check_host_config()
         self._follow_changes()
-        options.update(encoding=encoding, read_timeout=read_timeout)
+        request = ShellRequest(encoding, read_timeout, **options)
         starts: list[CommandStart] = []
-        self._start_at_once(starts, lambda client, _: client.start_shell(**options))
+        self._start_at_once(starts, lambda client, _: client.start_shell(request))
         shells = [InteractiveShell(output) for output in self._outputs_of(starts)]
         for start in starts:
             if start.exception is not None and stop_on_errors:

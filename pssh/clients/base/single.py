@@ -8,13 +8,7 @@ from typing import Any
 
 from pssh.clients.base import workers
 from pssh.clients.base.command import Command
-from pssh.clients.base.command_request import (
-    CommandRequest,
-    Pty,
-    check_encoding,
-    check_environment,
-    wanted_pty,
-)
+from pssh.clients.base.command_request import CommandRequest, Pty
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.ending import abandon, end_all
@@ -24,6 +18,7 @@ from pssh.clients.base.follower import LineFollower, OnLine
 from pssh.clients.base.limit import limit
 from pssh.clients.base.seam import Channel
 from pssh.clients.base.shell import InteractiveShell
+from pssh.clients.base.shell_request import ShellRequest
 from pssh.clients.base.stdin import Stdin
 from pssh.clients.base.stdin_source import StdinSource
 from pssh.clients.base.sudo import SudoDialogue
@@ -250,40 +245,24 @@ class BaseSSHClient(SCPAccess):
             variable or the shell.
         :raises PSSHError: when the connection is lost, or cannot be opened again.
         """
-        output, running = self.start_shell(
-            encoding,
-            read_timeout,
-            use_pty=use_pty,
-            pty_size=pty_size,
-            term=term,
-            env=env,
-            encoding_errors=encoding_errors,
-            timeout=timeout,
+        request = ShellRequest(
+            encoding, read_timeout, use_pty, pty_size, term, env, encoding_errors, timeout
         )
+        output, running = self.start_shell(request)
         workers.start(running.run)
         return InteractiveShell(output)
 
-    def start_shell(
-        self,
-        encoding: str | None = "utf-8",
-        read_timeout: float | None = None,
-        *,
-        use_pty: bool = False,
-        pty_size: tuple[int, int] | None = None,
-        term: str | None = None,
-        env: Mapping[str, str] | None = None,
-        encoding_errors: str = "strict",
-        timeout: float | None = None,
-    ) -> tuple[HostOutput, Command]:
+    def start_shell(self, request: ShellRequest) -> tuple[HostOutput, Command]:
         """Start a shell for a caller who then has :meth:`Command.run` read it.
 
-        All parameters and errors are those of :meth:`open_shell`.
+        :param request: what :meth:`open_shell` was asked for.
+        :raises PSSHError: as :meth:`open_shell` does.
         """
-        check_encoding(encoding, encoding_errors)
-        check_environment(env)
-        pty = wanted_pty(use_pty, pty_size, term)
-        running = self._start(None, timeout, env, pty)
-        return self._output_of(running, encoding, encoding_errors, read_timeout), running
+        running = self._start(None, request.timeout, request.env, request.pty)
+        output = self._output_of(
+            running, request.encoding, request.encoding_errors, request.read_timeout
+        )
+        return output, running
 
     def _send_environment(
         self, connection: Connection, channel: Channel, env: Mapping[str, str]

@@ -53,6 +53,7 @@ class NativeAuthentication(NativeTransport):
         self._callback: object = None
 
     def auth_methods(self, user: str) -> tuple[str, ...] | WouldBlock:
+        """Try the method ``none``, which has the server name them, or let the user in."""
         try:
             methods = self._raw.userauth_list(user)
         except SSH2Error as ex:

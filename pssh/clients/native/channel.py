@@ -167,6 +167,7 @@ class NativeChannel(Channel):
         return self._pointer is None or libssh2.bytes_queued(self._pointer) != 0
 
     def read_arrived(self, stream: int, size: int) -> bytes:
+        """From the first time on no channel of the session reads from the network any more."""
         if isinstance(self._open, Gone):
             return b""
         self._session.silence_socket()
@@ -224,5 +225,6 @@ class NativeChannel(Channel):
             raise self._session.error(ex, "close the channel") from ex
 
     def release(self) -> None:
+        """Let go of the binding's object: libssh2 frees the channel with the last who has it."""
         self._open = self._session.closed_channel
         self._pointer = None

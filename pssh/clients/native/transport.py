@@ -95,6 +95,7 @@ class NativeTransport(Session):
     # Its beginning
 
     def handshake(self, sock: socket.socket) -> WouldBlock | None:
+        """What the server sends is looked at meanwhile, see :class:`KexInitGuard`."""
         if self._sock is None:
             self._sock = sock
             self._guard = KexInitGuard(self._raw, sock.fileno(), KEX_EXTENSIONS)

@@ -80,6 +80,7 @@ class LibsshAuthentication(LibsshTransport):
         return WOULD_BLOCK if code == SSH_AUTH_AGAIN else AuthResult.SUCCESS
 
     def auth_methods(self, user: str) -> tuple[str, ...] | WouldBlock:
+        """Try the method ``none``, once, which has the server name them, or let the user in."""
         raw = self._as_user(user)
         offered = int(raw.userauth_list())
         if not offered:
@@ -92,6 +93,7 @@ class LibsshAuthentication(LibsshTransport):
         return tuple(name for bit, name in _METHODS.items() if offered & bit)
 
     def auth_private_key(self, user: str, key: PrivateKey) -> AuthResult | WouldBlock:
+        """Of an encrypted key ask first whether it would do: to decrypt it takes long."""
         raw = self._as_user(user)
         if key.encrypted and key.public is not None and not self._has(key):
             result = self._query(raw, key)
@@ -139,6 +141,7 @@ class LibsshAuthentication(LibsshTransport):
         )
 
     def auth_signer(self, user: str, signer: Signer) -> AuthResult | WouldBlock:
+        """libssh speaks to agents alone: the signer is put in an agent's place for the call."""
         raw = self._as_user(user)
         if self._agent is None or self._agent.signer is not signer:
             self._agent = AgentDialogue(self._pointer, signer)

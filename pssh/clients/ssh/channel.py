@@ -282,6 +282,7 @@ class LibsshChannel(Channel):
     # Writing
 
     def write(self, data: bytes | memoryview) -> int | WouldBlock:
+        """Where libssh has not sent yet what it was given before, it is given nothing more."""
         raw = self._open
         if not self._session.flush():
             return WOULD_BLOCK
@@ -299,6 +300,7 @@ class LibsshChannel(Channel):
         return written or WOULD_BLOCK
 
     def send_eof(self) -> WouldBlock | None:
+        """Would block while libssh keeps what it could not send; once called it is said."""
         raw = self._open
         try:
             raw.send_eof()

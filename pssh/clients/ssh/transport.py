@@ -104,6 +104,7 @@ class LibsshTransport(Session):
     # Its beginning
 
     def handshake(self, sock: socket.socket) -> WouldBlock | None:
+        """The socket is libssh's from the first call on, see :class:`LibsshTransport`."""
         if self._opened is None:
             self._begin(sock)
         raw = self._raw
