@@ -23,7 +23,8 @@ from gevent.threadpool import ThreadPool
 from pssh.clients.base.files.client import SFTPClient
 from pssh.clients.base.files.file import SFTPFile
 from pssh.clients.base.files.open_handle import OpenHandle
-from pssh.clients.base.files.session import SFTPSession, Waiter
+from pssh.clients.base.files.session import SFTPSession
+from pssh.clients.base.files.waiter import Waiter
 from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import (
     ConnectionLostError,
