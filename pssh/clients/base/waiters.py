@@ -46,10 +46,8 @@ class Waiters:
         self._watch(events)
         try:
             self._hub.switch()
-        except BaseException:
-            # Whoever is woken has been forgotten already.
+        finally:
             self.waiting.pop(me, None)
-            raise
 
     def park(self) -> None:
         """Sleep until :meth:`wake`, whatever becomes of the socket."""
