@@ -454,6 +454,34 @@ def test_no_common_algorithm(
     assert log.count("Unable to negotiate") == 1
 
 
+class NamesNoMethod(FakeServer):
+    """Names as methods of key exchange what clients say of themselves (RFC 8308 section 2.1)."""
+
+    async def talk(self, writer: asyncio.StreamWriter) -> None:
+        lists = [
+            "ext-info-c,kex-strict-c-v00@openssh.com",
+            "ssh-ed25519",
+            *["aes128-ctr", "hmac-sha2-256", "none", ""] * 2,
+        ]
+        # Both directions stand beside each other (RFC 4253 section 7.1).
+        lists = lists[:2] + sorted(lists[2:], key=lists.index)
+        names = b"".join(len(each).to_bytes(4, "big") + each.encode() for each in lists)
+        payload = b"\x14" + bytes(16) + names + bytes(5)
+        padding = bytes(4 + -(len(payload) + 9) % 8)
+        length = (1 + len(payload) + len(padding)).to_bytes(4, "big")
+        writer.write(BANNER + length + bytes([len(padding)]) + payload + padding)
+
+
+def test_no_method_among_those_of_key_exchange(library: Library) -> None:
+    with NamesNoMethod() as server:
+        error = error_of(library, server.host, port=server.port, num_retries=3)
+
+        assert isinstance(error, SSHError)
+        assert_is_about(error, server)
+        assert "No common algorithm" in str(error)
+        assert server.accepted == 1
+
+
 # Descriptors
 
 TOO_MANY_FILES = """

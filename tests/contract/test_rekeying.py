@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.conftest import StartServer
 from tests.contract.access import access
 from tests.contract.conftest import Connect
 from tests.contract.outputs import lines
+from tests.servers.asyncssh_server import AsyncSSHServer
 from tests.servers.openssh import OpenSSHServer
 
 SIZE = 8_000_000
@@ -50,4 +52,17 @@ def test_while_both_go_on(connect: Connect, rekeying: OpenSSHServer, keys: dict[
     output = client.run_command("cat", stdin=LINE * (SIZE // 100))
 
     assert sum(len(line) + 1 for line in lines(output)) == SIZE
+    assert output.exit_code == 0
+
+
+def test_with_a_server_that_names_what_is_no_method(
+    connect: Connect, asyncssh_with: Callable[..., AsyncSSHServer], keys: dict[str, Path]
+) -> None:
+    """What clients say of themselves among their methods (RFC 8308 section 2.1)."""
+    server = asyncssh_with(kex_names=("ext-info-c", "kex-strict-c-v00@openssh.com"))
+    client = connect(server, **access(server, pkey=str(keys["ed25519"])))
+
+    output = client.run_command(f"head -c {SIZE} /dev/zero | tr '\\0' x | fold -w 100")
+
+    assert sum(len(line) for line in lines(output)) == SIZE
     assert output.exit_code == 0

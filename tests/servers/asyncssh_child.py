@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import asyncssh
 
 BLOCK_BYTES = 64 * 1024
+REKEY_BYTES = 256 * 1024
 
 CommandProcess = asyncssh.SSHServerProcess[bytes]
 
@@ -33,6 +34,14 @@ class AuthenticatingServer(asyncssh.SSHServer):
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+
+    def auth_completed(self) -> None:
+        # asyncssh itself names nothing but what is a method.
+        named = [name.encode() for name in self._options.kex_name]
+        self._connection._kex_algs = [*named, *self._connection._kex_algs]
 
     async def begin_auth(self, username: str) -> bool:
         if self._options.hang_auth:
@@ -217,6 +226,7 @@ async def serve(options: argparse.Namespace) -> None:
         encoding=None,
         line_editor=False,
         login_timeout=0,
+        **({"rekey_bytes": REKEY_BYTES} if options.kex_name else {}),
         backlog=1000,
     )
     print(f"port {options.port}", flush=True)
@@ -232,6 +242,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--user", required=True)
     parser.add_argument("--password")
     parser.add_argument("--answer", action="append", default=[])
+    parser.add_argument("--kex-name", action="append", default=[])
     parser.add_argument("--hang-auth", action="store_true")
     parser.add_argument("--hang-open", action="store_true")
     parser.add_argument("--hang-exec", action="store_true")

@@ -30,6 +30,8 @@ class AsyncSSHServer(Server):
     :param hang: steps that it never answers: ``auth``, ``open``, ``exec``. From the first ``exec``
         on it answers nothing on any connection.
     :param host_keys: kinds of host key to create.
+    :param kex_names: names that it puts before its methods of key exchange from the second
+        exchange on, of which there is one after each 256 KiB then.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class AsyncSSHServer(Server):
         answers: Sequence[str] = (),
         hang: Sequence[str] = (),
         host_keys: Sequence[str] = ("ed25519",),
+        kex_names: Sequence[str] = (),
     ) -> None:
         super().__init__(folder, "asyncssh", user, password)
         self._template = template
@@ -59,6 +62,7 @@ class AsyncSSHServer(Server):
             *([] if password is None else [f"--password={password}"]),
             *(f"--answer={answer}" for answer in answers),
             *(f"--hang-{step}" for step in hang),
+            *(f"--kex-name={name}" for name in kex_names),
         ]
         self._start_on_a_free_port()
 

@@ -1,138 +1,90 @@
-"""Keeps libssh2 from agreeing on a method of key exchange that is none.
+"""Steps in between the first packet of a connection and what libssh2 makes of the answer.
 
-What says that a client understands an extension stands among the methods of key exchange
-(RFC 8308 section 2.1), and libssh2 has it in its table of methods, without a function. A server
-that names one as well, as does whatever sends back what it is sent, makes libssh2 agree on it
-and call that function: the process is gone, with all its connections. So what comes from the
-network is looked at on its way to libssh2, until the server has named its methods.
+That packet has the names of extensions among the methods of key exchange, on which libssh2 may not
+agree: see :mod:`pssh.clients.native.kex_methods`. It goes from making the packet to agreeing in
+one call if the server's has come, and in between is nothing but its function that sends.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 from typing import TYPE_CHECKING
 
 from pssh.clients.base.interrupts import pass_on
-from pssh.clients.native import libssh2
-from pssh.kexinit import KexInitReader
+from pssh.clients.native import kex_methods, libssh2
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from ssh2.session import Session as RawSession
+
+#: How libssh2 names itself to a server (RFC 4253 section 4.2), which no server does.
+_OUR_VERSION = b"SSH-2.0-libssh2_"
 
 
 class KexInitGuard:
-    """Looks at what a session receives, until the server's SSH_MSG_KEXINIT has come.
+    """Stands in for the function with which a session sends, until its first packet.
 
     :param raw: the session, before its handshake.
     :param descriptor: of its socket.
-    :param none: names that are no methods.
-    :ivar named: those of them that the server has named, and libssh2 has not been told of.
+    :ivar echoed: whether what comes from the other side is what it is sent. Nothing more is sent
+        then.
     """
 
-    __slots__ = ("_descriptor", "_none", "_pointer", "_reader", "_receive", "_send", "named")
+    __slots__ = ("_descriptor", "_pointer", "_send", "echoed")
 
-    def __init__(self, raw: RawSession, descriptor: int, none: Collection[str]) -> None:
-        self._none = none
-        self._reader = KexInitReader()
-        self.named: list[str] = []
+    def __init__(self, raw: RawSession, descriptor: int) -> None:
+        self.echoed = False
         self._descriptor = descriptor
-        #: Where libssh2's own functions are, while others stand in for them.
+        #: Where libssh2's own function is, while another stands in for it.
         self._send: int | None = None
-        self._receive: int | None = None
         pointer = libssh2.session_pointer(raw)
         if pointer is None:
             return
         self._pointer = pointer
         _guards[descriptor] = self
-        # The server's version libssh2 receives byte by byte. Packets it receives only when it has
-        # sent its own first one, and that is the moment to step in.
         self._send = libssh2.set_callback(pointer, libssh2.CALLBACK_SEND, _send_address)
 
     @property
     def passed(self) -> bool:
-        """Whether libssh2 does the rest by itself."""
-        return self._send is None and self._receive is None
+        """Whether libssh2 sends by itself."""
+        return self._send is None
 
     def remove(self) -> None:
-        """Have libssh2 send and receive by itself. To be done before the session is freed."""
-        self._give_back_send()
-        self._give_back_receive()
-        if _guards.get(self._descriptor) is self:
-            del _guards[self._descriptor]
-
-    def _give_back_send(self) -> None:
+        """Have libssh2 send by itself. To be done before the session is freed."""
         if self._send is not None:
             libssh2.set_callback(self._pointer, libssh2.CALLBACK_SEND, self._send)
             self._send = None
-
-    def _give_back_receive(self) -> None:
-        if self._receive is not None:
-            libssh2.set_callback(self._pointer, libssh2.CALLBACK_RECV, self._receive)
-            self._receive = None
-
-    # What libssh2 calls
+        if _guards.get(self._descriptor) is self:
+            del _guards[self._descriptor]
 
     def sends(self, *arguments: int) -> int:
         """Stand in for libssh2's function that sends."""
         send = libssh2.io_function(self._send)
-        if libssh2.has_server_version(self._pointer):
-            self._receive = libssh2.set_callback(
-                self._pointer, libssh2.CALLBACK_RECV, _receive_address
-            )
-            self._give_back_send()
-        return int(send(*arguments))
-
-    def receives(self, sock: int, buffer: int, size: int, flags: int, abstract: int) -> int:
-        """Stand in for libssh2's function that receives."""
-        if self.named:
+        version = libssh2.version_received(self._pointer)
+        if version is not None and version.startswith(_OUR_VERSION):
+            self.echoed = True
             return -errno.ECONNABORTED
-        receive = libssh2.io_function(self._receive)
-        count = int(receive(sock, buffer, size, flags, abstract))
-        if count > 0:
-            self._look(ctypes.string_at(buffer, count))
-        return -errno.ECONNABORTED if self.named else count
-
-    def _look(self, data: bytes) -> None:
-        self._reader.feed(data)
-        methods = self._reader.methods
-        if methods is None:
-            return
-        self.named = [name for name in self._none if name.encode("ascii") in methods]
-        if not self.named:
-            self._give_back_receive()
+        # Our own version goes first. It is not followed by a packet before the server's has come.
+        if version is not None:
+            kex_methods.forget_extensions(self._pointer)
+            self.remove()
+        return int(send(*arguments))
 
 
 #: By the descriptors of their sockets: libssh2 says on whose behalf it calls by nothing else.
 _guards: dict[int, KexInitGuard] = {}
 
 
-# No exception can pass through these.
-
-
 def _sends(sock: int, *arguments: int) -> int:
+    # No exception can pass through this.
     try:
         return _guards[sock].sends(sock, *arguments)
     except BaseException as ex:  # noqa: BLE001
-        return _failed(ex)
+        if isinstance(ex, KeyboardInterrupt):
+            # What would have been returned is not known any more, but Ctrl-C itself is not lost.
+            pass_on(ex)
+        return -errno.EIO
 
 
-def _receives(sock: int, *arguments: int) -> int:
-    try:
-        return _guards[sock].receives(sock, *arguments)
-    except BaseException as ex:  # noqa: BLE001
-        return _failed(ex)
-
-
-#: One for all sessions, for ever: to make some for each would cost more than all that they do.
-_callbacks = libssh2.IO_CALLBACK(_sends), libssh2.IO_CALLBACK(_receives)
-_send_address, _receive_address = map(libssh2.address_of, _callbacks)
-
-
-def _failed(error: BaseException) -> int:
-    if isinstance(error, KeyboardInterrupt):
-        # What would have been returned is not known any more, but Ctrl-C itself is not lost.
-        pass_on(error)
-    return -errno.EIO
+#: One for all sessions, for ever: to make one for each would cost more than all that it does.
+_callback = libssh2.IO_CALLBACK(_sends)
+_send_address = libssh2.address_of(_callback)

@@ -69,6 +69,10 @@ _lib = ctypes.CDLL(ssh2.channel.__file__)
 _malloc = ctypes.CDLL(None).malloc
 _malloc.restype = ctypes.c_void_p
 _malloc.argtypes = [ctypes.c_size_t]
+_usable_size = getattr(ctypes.CDLL(None), "malloc_usable_size", None)
+if _usable_size is not None:
+    _usable_size.restype = ctypes.c_size_t
+    _usable_size.argtypes = [ctypes.c_void_p]
 
 
 def _declare(name: str, *argtypes: Any) -> Callable[..., int]:
@@ -147,7 +151,8 @@ _free.restype = None
 _free.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
 
 
-def _word(address: int) -> int:
+def word(address: int) -> int:
+    """Return the pointer or size at an address."""
     return ctypes.c_size_t.from_address(address).value
 
 
@@ -173,10 +178,10 @@ def channel_pointer(raw: RawChannel) -> int | None:
     """Return the ``LIBSSH2_CHANNEL *`` of a channel, ``None`` where that is not certain."""
     global _channel_seen
     if not _channel_seen:
-        if not LAYOUT_KNOWN or _word(id(raw) + _CHANNEL_SESSION) != id(raw.session):
+        if not LAYOUT_KNOWN or word(id(raw) + _CHANNEL_SESSION) != id(raw.session):
             return None
         _channel_seen = True
-    return _word(id(raw) + _CHANNEL_POINTER) or None
+    return word(id(raw) + _CHANNEL_POINTER) or None
 
 
 def session_pointer(raw: RawSession) -> int | None:
@@ -184,15 +189,25 @@ def session_pointer(raw: RawSession) -> int | None:
 
     The check goes by its socket, which is ``None`` until its handshake has begun.
     """
-    if not LAYOUT_KNOWN or _word(id(raw) + _SESSION_SOCK) != id(raw.sock):
+    if not LAYOUT_KNOWN or word(id(raw) + _SESSION_SOCK) != id(raw.sock):
         return None
-    return _word(id(raw) + _SESSION_POINTER) or None
+    return word(id(raw) + _SESSION_POINTER) or None
+
+
+def memory_of(session: int) -> bytes | None:
+    """Return what a session consists of, ``None`` where it is not known how large that is.
+
+    :param session: the session's pointer.
+    """
+    if _usable_size is None:
+        return None
+    return ctypes.string_at(session, _usable_size(session))
 
 
 def server_version(raw: RawSession) -> str:
     """Return how the server names itself; empty where that cannot be known."""
     session = session_pointer(raw)
-    banner: bytes | None = _banner_get(session) if session is not None else None
+    banner = version_received(session) if session is not None else None
     return (banner or b"").decode("utf-8", "replace")
 
 
@@ -365,12 +380,13 @@ def io_function(pointer: int | None) -> Any:
     return function(pointer)
 
 
-def has_server_version(session: int) -> bool:
-    """Whether a session has received the line with the server's version (RFC 4253 section 4.2).
+def version_received(session: int) -> bytes | None:
+    """Return the server's version (RFC 4253 section 4.2), ``None`` until it has come.
 
     :param session: the session's pointer.
     """
-    return _banner_get(session) is not None
+    banner: bytes | None = _banner_get(session)
+    return banner
 
 
 def prefer_signatures(raw: RawSession, names: Sequence[str]) -> None:

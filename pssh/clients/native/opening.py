@@ -10,12 +10,7 @@ import struct
 import sys
 
 from pssh.clients.base.seam import Destination
-from pssh.clients.native.libssh2 import LAYOUT_KNOWN, POINTER, ChannelHead
-
-_usable_size = getattr(ctypes.CDLL(None), "malloc_usable_size", None)
-if _usable_size is not None:
-    _usable_size.restype = ctypes.c_size_t
-    _usable_size.argtypes = [ctypes.c_void_p]
+from pssh.clients.native.libssh2 import LAYOUT_KNOWN, POINTER, ChannelHead, memory_of
 
 #: What is remembered: the bytes themselves.
 OpeningState = bytes
@@ -55,9 +50,9 @@ def find(session: int, destination: Destination) -> bool:
     :returns: whether it was found, in one place and no other.
     """
     global _offset
-    if not LAYOUT_KNOWN or _usable_size is None:
+    memory = memory_of(session)
+    if not LAYOUT_KNOWN or memory is None:
         return False
-    memory = ctypes.string_at(session, _usable_size(session))
     host, origin = len(destination.host.encode()), len(destination.origin_host.encode())
     # Two strings and two numbers (RFC 4254 section 7.2).
     lengths = _LENGTHS.pack(host, origin, host + origin + 16)

@@ -9,10 +9,7 @@ from ssh2 import session as ssh2_session
 
 from pssh.clients.base import algorithms
 from pssh.clients.base.seam import Algorithms
-
-#: Not key exchange methods but signs that we understand an extension (RFC 8308, and the answer
-#: to CVE-2023-48795). libssh2 puts them first in whatever list it is given.
-KEX_EXTENSIONS = ("ext-info-c", "kex-strict-c-v00@openssh.com")
+from pssh.clients.native import kex_methods
 
 _METHODS = {
     "kex_algorithms": ssh2_session.LIBSSH2_METHOD_KEX,
@@ -28,12 +25,12 @@ def supported_algorithms(setting: str) -> tuple[str, ...]:
     if setting == "public_key_algorithms":
         return algorithms.KNOWN[setting]
     names = ssh2_session.Session().supported_algs(_METHODS[setting])
-    return tuple(name for name in names if name not in KEX_EXTENSIONS)
+    return tuple(name for name in names if name not in kex_methods.EXTENSIONS)
 
 
 @lru_cache(maxsize=256)
-def preferences(offered: Algorithms) -> list[tuple[object, str]]:
-    """Return libssh2's methods with the names to offer for each, comma separated."""
+def preferences(offered: Algorithms) -> tuple[str, list[tuple[object, str]]]:
+    """Return the names to offer, comma separated: for key exchange, and for libssh2's others."""
 
     def names(setting: str, asked: Sequence[str] | None, preferred: Sequence[str]) -> str:
         return ",".join(algorithms.choose(asked, preferred, supported_algorithms(setting)))
@@ -46,7 +43,6 @@ def preferences(offered: Algorithms) -> list[tuple[object, str]]:
     macs = names("macs", offered.macs, algorithms.MACS)
     host_keys = names("host_key_algorithms", offered.host_keys, algorithms.HOST_KEYS)
     found = [
-        (ssh2_session.LIBSSH2_METHOD_KEX, kex),
         (ssh2_session.LIBSSH2_METHOD_HOSTKEY, host_keys),
         (ssh2_session.LIBSSH2_METHOD_CRYPT_CS, ciphers),
         (ssh2_session.LIBSSH2_METHOD_CRYPT_SC, ciphers),
@@ -57,4 +53,4 @@ def preferences(offered: Algorithms) -> list[tuple[object, str]]:
         compression = ",".join(algorithms.COMPRESSION)
         found.append((ssh2_session.LIBSSH2_METHOD_COMP_CS, compression))
         found.append((ssh2_session.LIBSSH2_METHOD_COMP_SC, compression))
-    return found
+    return kex, found

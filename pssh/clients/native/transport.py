@@ -27,10 +27,10 @@ from pssh.clients.base.seam import (
     WouldBlock,
     channel_closed,
 )
-from pssh.clients.native import libssh2
+from pssh.clients.native import kex_methods, libssh2
 from pssh.clients.native.errors import TRANSPORT_ERRORS, describe, translate
 from pssh.clients.native.kexinit_guard import KexInitGuard
-from pssh.clients.native.preferences import KEX_EXTENSIONS, preferences
+from pssh.clients.native.preferences import preferences
 from pssh.exceptions import ConnectionLostError, PSSHError, SSHError
 
 # The seam's directions are libssh2's own, so that they need no translation at each call.
@@ -69,7 +69,9 @@ class NativeTransport(Session):
     def _offer(self, offered: Algorithms) -> None:
         if offered.compress:
             self._raw.flag(ssh2_session.LIBSSH2_FLAG_COMPRESS, True)
-        for method, names in preferences(offered):
+        kex, others = preferences(offered)
+        kex_methods.prefer(self._raw, kex)
+        for method, names in others:
             self._raw.method_pref(method, names)
 
     # Errors
@@ -98,7 +100,7 @@ class NativeTransport(Session):
         """What the server sends is looked at meanwhile, see :class:`KexInitGuard`."""
         if self._sock is None:
             self._sock = sock
-            self._guard = KexInitGuard(self._raw, sock.fileno(), KEX_EXTENSIONS)
+            self._guard = KexInitGuard(self._raw, sock.fileno())
         try:
             code = self._raw.handshake(sock)
         except SSH2Error as ex:
@@ -117,13 +119,11 @@ class NativeTransport(Session):
             self._guard = None
 
     def _handshake_error(self, error: SSH2Error) -> PSSHError:
-        if self._guard is not None and self._guard.named:
+        if self._guard is not None and self._guard.echoed:
             return SSHError(
-                "Could not agree on keys with host %s:%s: as methods of key exchange it names "
-                "%s, which only clients do; perhaps it sends back what it is sent",
+                "Could not agree on keys with host %s:%s: it sends back what it is sent",
                 self.host,
                 self.port,
-                ", ".join(self._guard.named),
                 host=self.host,
                 port=self.port,
             )
