@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
+from gevent.exceptions import LoopExit
 
 from pssh.clients.reader import ConcurrentRWBuffer
 from pssh.exceptions import SessionError, Timeout
@@ -49,6 +50,7 @@ class LineReader:
     :param port: its port.
     :param interrupted: called when Ctrl-C comes while somebody waits for lines. What it belongs to
         is kept alive as long as the lines can be read.
+    :param stuck: returns what to raise when nothing can end a wait, for what gevent says of that.
     """
 
     __slots__ = (
@@ -58,6 +60,7 @@ class LineReader:
         "_host",
         "_interrupted",
         "_port",
+        "_stuck",
         "read_timeout",
     )
 
@@ -68,12 +71,14 @@ class LineReader:
         host: str,
         port: int | None,
         interrupted: Callable[[], object] | None = None,
+        stuck: Callable[[LoopExit], BaseException] | None = None,
     ) -> None:
         self._buffer = buffer
         self._decoder = decoder
         self._host = host
         self._port = port
         self._interrupted = interrupted
+        self._stuck = stuck
         self._finished = False
         self.read_timeout: float | None = None
 
@@ -115,7 +120,12 @@ class LineReader:
 
     def _wait(self) -> None:
         if not self.read_timeout:
-            self._buffer.wait_for_data()
+            try:
+                self._buffer.wait_for_data()
+            except LoopExit as ex:
+                if self._stuck is None:
+                    raise
+                raise self._stuck(ex) from ex
             return
         with gevent.Timeout(self.read_timeout, False):
             self._buffer.wait_for_data()
@@ -273,7 +283,8 @@ class HostOutput:
         port = self._command.connection.port
         # Not a method of ours: a reader may be kept longer than this, and is not to keep it.
         interrupted = partial(self.client.interrupted, self._command) if self.client else None
-        reader = LineReader(buffer, decoder, self.host, port, interrupted)
+        stuck = partial(self.client.stuck, self._command) if self.client else None
+        reader = LineReader(buffer, decoder, self.host, port, interrupted, stuck)
         reader.read_timeout = self._read_timeout
         return reader
 

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from pssh.clients.base.single import BaseSSHClient
-from pssh.exceptions import ConnectionLostError
+from pssh.exceptions import ConnectionLostError, InvalidAPIUseError
 from pssh.output import HostOutput
 from tests.contract.conftest import Connect, ConnectAll
 from tests.contract.outputs import (
@@ -59,6 +59,17 @@ def wait_until_unchanged(path: Path) -> int:
 
     eventually(same, "the command to be held back")
     return last[0]
+
+
+def test_nobody_waits_in_vain_for_a_command_that_is_held_back(connect: Connect) -> None:
+    client = connect(buffer_overflow="block", buffer_size=1000, keepalive_seconds=0)
+    output = client.run_command("seq 1000000; echo end >&2")
+    for wait in (lambda: list(stderr(output)), lambda: client.wait_finished(output)):
+        # gevent knows that only where the loop waits for nothing else.
+        with pytest.raises(InvalidAPIUseError, match="held back"):
+            wait()
+    assert len(lines(output)) == 1_000_000
+    assert list(stderr(output)) == ["end"]
 
 
 def test_block_holds_the_command_back(connect: Connect, remote_folder: Path) -> None:

@@ -435,11 +435,11 @@ def test_files(run_interrupted: RunInterrupted) -> None:
         from pssh.sftp.exchange import Exchange
         receive, armed = Exchange.receive, []
 
-        def receive_and_hit(self, data):
+        def receive_and_hit(self, *pieces):
             if armed and os.path.exists(target) and os.path.getsize(target):
                 armed.clear()
                 signal.raise_signal(signal.SIGINT)
-            return receive(self, data)
+            return receive(self, *pieces)
 
         Exchange.receive = receive_and_hit
         many = library.ParallelSSHClient([host], **settings)

@@ -227,10 +227,27 @@ def test_a_client_of_another_thread(client: BaseSSHClient) -> None:
     assert lines(client.run_command("echo still works")) == ["still works"]
 
 
-def test_an_output_of_another_thread(client: BaseSSHClient) -> None:
+def test_an_output_of_another_thread(client: BaseSSHClient, connect_all: ConnectAll) -> None:
     output = client.run_command("read answer; echo $answer")
     (error,) = in_a_thread(lambda: stdin(output).write(b"x" * 10_000_000))
     assert isinstance(error, InvalidAPIUseError)
+    parallel = connect_all(2)
+    parallel.run_command("cat")
+    waits: list[Callable[[], object]] = [
+        lambda: lines(output),
+        lambda: client.wait_finished(output),
+        parallel.join,
+        lambda: parallel.join(consume_output=True),
+        lambda: list(parallel.as_completed()),
+        lambda: list(parallel.stream_output()),
+    ]
+    for wait in waits:
+        (error,) = in_a_thread(wait)
+        assert isinstance(error, InvalidAPIUseError)
+        assert "another thread" in str(error)
+        assert error.host == client.host
+    answer(output, "here")
+    assert lines(output) == ["here"]
 
 
 def test_a_client_closed_by_another_thread(connect: Connect, proxy: CutProxy) -> None:

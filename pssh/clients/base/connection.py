@@ -354,6 +354,11 @@ class Connection:
     # The end
 
     @property
+    def is_here(self) -> bool:
+        """Whether this is the thread that the connection belongs to."""
+        return self._lifetime.is_here
+
+    @property
     def alive(self) -> bool:
         """Whether the connection can be used, as far as is known without asking."""
         return self._lifetime.usable_in != 0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import gevent
 from gevent import getcurrent
+from gevent.exceptions import LoopExit
 from gevent.lock import BoundedSemaphore
 
 from pssh import config as configuration
@@ -24,6 +25,7 @@ from pssh.clients.base.connect import connect
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.ending import end_all, end_commands
+from pssh.clients.base.endless import explain
 from pssh.clients.base.proxy_command import ProxyCommand
 from pssh.clients.base.resources import Resources
 from pssh.clients.base.seam import Algorithms, Channel, Destination, Session
@@ -260,6 +262,15 @@ class HostClient(ConfiguredHost, Closing):
         if interrupt is not None:
             interrupt()
         end_commands([command])
+
+    def stuck(self, command: Command, error: LoopExit) -> BaseException:
+        """Say why nobody can wait for a command, when nothing ends the wait.
+
+        :param command: the command.
+        :param error: what gevent says of that.
+        :returns: what to raise.
+        """
+        return explain([command], error)
 
     def _interrupt(self) -> None:
         if self._connection is not None:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import gevent
 from gevent import getcurrent
+from gevent.exceptions import LoopExit
 
 from pssh.clients.base import workers
 from pssh.clients.base.command import Command
 from pssh.clients.base.command_request import CommandRequest
 from pssh.clients.base.ending import end_commands, interrupted
+from pssh.clients.base.endless import explain
 from pssh.clients.base.interrupts import pass_on
 from pssh.clients.base.parallel_files import ParallelFileAccess
 from pssh.clients.base.parallel_run import INTERRUPTED, Watch, not_tried, results_for
@@ -271,6 +273,8 @@ class ParallelCommands(ParallelFileAccess):
         except KeyboardInterrupt:
             end_commands(out.command for out in outputs if out.command is not None)
             raise
+        except LoopExit as ex:
+            raise explain([out.command for out in outputs if out.command is not None], ex) from ex
 
     def _iterate(self, outputs: Sequence[HostOutput], items: Iterator[_Item]) -> Iterator[_Item]:
         with self._ended_by_interrupt(outputs):

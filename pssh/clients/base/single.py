@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from gevent.exceptions import LoopExit
+
 from pssh.clients.base import workers
 from pssh.clients.base.command import Command
 from pssh.clients.base.command_request import CommandRequest, Pty
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.deadline import Deadline
 from pssh.clients.base.ending import abandon, end_all
+from pssh.clients.base.endless import explain
 from pssh.clients.base.feeding import feed
 from pssh.clients.base.files.scp_access import SCPAccess
 from pssh.clients.base.follower import LineFollower, OnLine
@@ -312,3 +315,5 @@ class BaseSSHClient(SCPAccess):
         except KeyboardInterrupt:
             self.interrupted(command)
             raise
+        except LoopExit as ex:
+            raise explain([command], ex) from ex
