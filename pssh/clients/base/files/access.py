@@ -11,7 +11,7 @@ import gevent
 
 from pssh.clients.base.channel_access import ChannelAccess
 from pssh.clients.base.ending import GRACE
-from pssh.clients.base.files import remote
+from pssh.clients.base.files import remote, same_file
 from pssh.clients.base.files.client import SFTPClient
 from pssh.clients.base.files.copy_errors import named
 from pssh.clients.base.files.download_tree import get_tree
@@ -93,11 +93,15 @@ class FileAccess(ChannelAccess):
         with named(self.host, self.port, local):
             if in_thread(_is_directory, local):
                 _check_recurse(local, recurse)
-                path = encode_path(remote_file)
-                self._over_sftp(sftp, options, lambda copy: put_tree(copy, local, path))
+                path, put = encode_path(remote_file), put_tree
             else:
-                path = _named_like(encode_path(remote_file), os.path.basename(local))
-                self._over_sftp(sftp, options, lambda copy: put_file(copy, local, path))
+                path, put = _named_like(encode_path(remote_file), os.path.basename(local)), put_file
+
+            def send(copy: SFTPCopy) -> None:
+                if not self._is_itself(copy, path, local, recurse=recurse):
+                    put(copy, local, path)
+
+            self._over_sftp(sftp, options, send)
         self._log_copy("to", local, decode_name(path))
 
     def copy_remote_file(
@@ -143,8 +147,11 @@ class FileAccess(ChannelAccess):
         name = os.fsdecode(path.rpartition(b"/")[2])
 
         def fetch(copy: SFTPCopy) -> None:
+            target = local + name if local.endswith("/") else local
+            if self._is_itself(copy, path, target, local, recurse=recurse):
+                return
             try:
-                get_file(copy, path, local + name if local.endswith("/") else local)
+                get_file(copy, path, target)
             except IsADirectory as ex:
                 _check_recurse(decode_name(path, encoding), recurse)
                 get_tree(copy, path, ex.attributes, local)
@@ -152,6 +159,16 @@ class FileAccess(ChannelAccess):
         with named(self.host, self.port, local):
             self._over_sftp(sftp, options, fetch)
         self._log_copy("from", local, decode_name(path, encoding))
+
+    def _is_itself(self, copy: SFTPCopy, path: bytes, *local: str, recurse: bool) -> bool:
+        """Whether a file or directory would be copied onto itself: then nothing is to be done."""
+        here = same_file.found_here(self, path, *local, recurse=recurse)
+        if here is None or not same_file.is_told_by(copy.session, path, here):
+            return False
+        if stat.S_ISREG(here.st_mode):
+            copy.meter(path, here.st_size).finish(here.st_size)
+        same_file.log_left(self, decode_name(path))
+        return True
 
     def _log_copy(self, direction: str, local: str, remote_file: str) -> None:
         """Log a copy that is there, in the words of 2.x."""

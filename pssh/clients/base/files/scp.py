@@ -14,7 +14,9 @@ from __future__ import annotations
 import os
 import stat
 
+from pssh.clients.base.files import same_file
 from pssh.clients.base.files.options import CopyOptions
+from pssh.clients.base.files.remote_path import join
 from pssh.clients.base.files.scp_copy import Copy, explained
 from pssh.clients.base.files.scp_receive import Receiver
 from pssh.clients.base.files.scp_shell import is_directory
@@ -64,12 +66,14 @@ def send(
         last_name(remote_file)  # refuses what no command can contain
         copy = Copy(client, options)
         path = remote_file.encode(copy.encoding, "surrogateescape")
-        if not stat.S_ISDIR(in_thread(os.stat, local_file).st_mode):
-            send_file(copy, local_file, path)
-        elif recurse:
-            send_directory(copy, local_file, path)
-        else:
+        is_directory = stat.S_ISDIR(in_thread(os.stat, local_file).st_mode)
+        if is_directory and not recurse:
             raise _needs_recurse(local_file)
+        name = os.fsencode(os.path.basename(local_file))
+        paths = [path] if is_directory else [path, join(path, name)]
+        if any(_is_itself(copy, each, local_file, recurse=recurse) for each in paths):
+            return
+        (send_directory if is_directory else send_file)(copy, local_file, path)
 
 
 def receive(
@@ -121,6 +125,9 @@ def receive(
         path = remote_file.encode(encoding, "surrogateescape")
         name = last_name(path)
         copy = Copy(client, options, encoding)
+        inside = os.path.join(local_file, os.fsdecode(name or b""))
+        if _is_itself(copy, path, local_file, inside, recurse=recurse):
+            return
         target = LocalTarget(
             local_file,
             None if name is None else copy.text(name),
@@ -140,6 +147,17 @@ def receive(
             if not (receiver.begun or recurse) and copy.succeeds(is_directory(path)):
                 raise _needs_recurse(remote_file) from ex
             raise
+
+
+def _is_itself(copy: Copy, path: bytes, *local: str, recurse: bool) -> bool:
+    """Whether a file or directory would be copied onto itself: then nothing is to be done."""
+    here = same_file.found_here(copy.client, path, *local, recurse=recurse)
+    if here is None or not copy.has_inode(path, here.st_ino):
+        return False
+    if stat.S_ISREG(here.st_mode):
+        copy.meter(path, here.st_size).finish(here.st_size)
+    same_file.log_left(copy.client, copy.text(path))
+    return True
 
 
 def _replies_ahead(recurse: bool, options: CopyOptions) -> int:

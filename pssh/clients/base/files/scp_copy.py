@@ -11,6 +11,7 @@ import gevent
 
 from pssh.clients.base.connection import Connection
 from pssh.clients.base.ending import GRACE
+from pssh.clients.base.files import scp_shell as shell
 from pssh.clients.base.files.blocks import blocks
 from pssh.clients.base.files.options import CopyOptions, Meter, Rate
 from pssh.clients.base.files.scp_program import WRITE_SIZE, Program, answer
@@ -101,6 +102,14 @@ class Copy:
             return False
         answer(program)
         return program.succeeded
+
+    def has_inode(self, path: bytes, number: int) -> bool:
+        """Whether a remote path leads to the file with a number; not where the host cannot say."""
+        try:
+            said = self.ask(shell.inode(path)).split()
+        except (SCPError, SessionError):
+            return False
+        return said[:1] == [b"%d" % number]
 
     def tidy(self, commands: Iterable[bytes], error: BaseException) -> None:
         """Run commands after a failure, if the connection still stands.

@@ -88,6 +88,11 @@ def is_directory(path: bytes) -> bytes:
     return b"test -d " + _path(path)
 
 
+def inode(path: bytes) -> bytes:
+    """Make the command that prints the number of the file that a path leads to, and the path."""
+    return b"ls -Ldi " + _path(path)
+
+
 def remove(path: bytes, name: bytes) -> bytes:
     """Make the command that removes a file that is no whole one.
 
