@@ -99,13 +99,22 @@ def test_who_waits_is_woken_also_when_ctrl_c_comes_in_between(
         connection.wait()
         raise KeyboardInterrupt
 
+    def waits_again() -> None:
+        connection.wait()
+        connection.wait()
+
     gevent.spawn_raw(interrupted)
-    other = gevent.spawn(connection.wait)
+    other = gevent.spawn(waits_again)
     gevent.sleep(0)
     theirs.sendall(b"a")
     with pytest.raises(KeyboardInterrupt):
         gevent.sleep(TIME_LIMIT)
+    # The loop watches the socket still, where nobody reads.
     other.get(timeout=TIME_LIMIT)
+    gevent.spawn_raw(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        gevent.sleep(TIME_LIMIT)
+    gevent.spawn(connection.wait).get(timeout=TIME_LIMIT)
     connection.close()
 
 

@@ -137,6 +137,33 @@ def test_terminate_what_ignores_it(client: BaseSSHClient) -> None:
 
 
 @pytest.mark.usefixtures("verbatim")
+@pytest.mark.parametrize("status", [256, 0x7FFFFFFF, 0xC0000005, 0xFFFFFFDB, 0xFFFFFFFF])
+def test_large_exit_statuses(
+    connect: Connect, asyncssh_server: AsyncSSHServer, status: int
+) -> None:
+    """As servers on Windows have them. Some are errors of libssh2's as signed numbers."""
+    client = connect(asyncssh_server)
+    output = client.run_command(f"__exit_status__ {status}")
+    assert lines(output) == ["some output"]
+    assert output.exit_code == status
+    assert output.exit_signal is None
+    assert output.exception is None
+    assert lines(client.run_command("echo next")) == ["next"]
+
+
+@pytest.mark.usefixtures("verbatim")
+def test_a_loss_between_exit_status_and_end(
+    connect: Connect, asyncssh_server: AsyncSSHServer
+) -> None:
+    """There may have been more output."""
+    output = connect(asyncssh_server).run_command("__exit_status_and_reset__ 0")
+    with pytest.raises(ConnectionLostError):
+        lines(output)
+    assert isinstance(output.exception, ConnectionLostError)
+    assert output.exit_code is None
+
+
+@pytest.mark.usefixtures("verbatim")
 def test_no_exit_status(connect: Connect, asyncssh_server: AsyncSSHServer) -> None:
     client = connect(asyncssh_server)
     output = client.run_command("__no_exit_status__")

@@ -6,6 +6,10 @@ Special commands:
     prints ``some output`` and closes the channel with no exit status.
 ``__exit_signal__ NAME``
     prints ``some output`` and reports that signal ``NAME`` ended the command.
+``__exit_status__ NUMBER``
+    prints ``some output``, reports the status, as RFC 4254 has it from 0 to 4294967295, and closes.
+``__exit_status_and_reset__ NUMBER``
+    the same, but in place of an end of the output there is one of the connection.
 ``__ask_agent__``
     asks the client's agent for its keys, whether or not the client has allowed that, and prints
     how many there are, or ``refused``.
@@ -107,6 +111,16 @@ async def handle(process: CommandProcess) -> None:
     elif command is not None and command.startswith("__exit_signal__ "):
         process.stdout.write(b"some output\n")
         process.exit_with_signal(command.split()[1])
+    elif command is not None and command.startswith("__exit_status"):
+        process.stdout.write(b"some output\n")
+        # Its own function takes no more than 255.
+        process.channel._send_request(
+            b"exit-status", asyncssh.packet.UInt32(int(command.split()[1]))
+        )
+        if command.startswith("__exit_status__ "):
+            process.close()
+        else:
+            process.channel.get_connection().abort()
     elif command is not None and "__ask_agent__" in command:
         process.stdout.write(b"%s\n" % await ask_agent(process))
         process.exit(0)

@@ -276,8 +276,10 @@ class Command:
     def _ended_before_the_loss(self) -> bool:
         """Whether the command had ended, and told everything, when the connection was lost."""
         with contextlib.suppress(SessionError):
-            self._exit = self.channel.exit_status()
-            return self._exit != NOT_SAID and self.channel.at_eof()
+            told = self.channel.exit_status()
+            if told != NOT_SAID and self.channel.at_eof():
+                self._exit = told
+                return True
         return False
 
     def _no_exit_status(self) -> PSSHError:

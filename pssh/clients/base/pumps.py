@@ -114,8 +114,13 @@ class Pumps:
 
     def touch(self, pump: Pump) -> None:
         """Runs in the loop: the socket of a pump is ready."""
-        self._touched[pump] = None
-        self._resume()
+        try:
+            self._touched[pump] = None
+            self._resume()
+        except BaseException:
+            # Ctrl-C may come here. gevent stops a watcher when what it calls raises.
+            self.hub.loop.run_callback(self.touch, pump)
+            raise
 
     def ended(self, pump: Pump) -> None:
         """A pump has ended, and its channel is to be closed."""

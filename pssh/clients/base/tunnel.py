@@ -101,8 +101,12 @@ class Tunnel:
             raise
         self._listening = listening
         self._watcher = gevent.get_hub().loop.io(listening.fileno(), 1)
-        # One that is forgotten ends: the loop does not keep it.
-        self._watcher.start(_accept, weakref.ref(self))
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._watcher is not None:
+            # One that is forgotten ends: the loop does not keep it.
+            self._watcher.start(_accept, weakref.ref(self))
 
     def close(self) -> None:
         """Listen no more, and end all connections."""
@@ -191,5 +195,11 @@ class Tunnel:
 
 def _accept(reference: weakref.ref[Tunnel]) -> None:
     tunnel = reference()
-    if tunnel is not None and tunnel.started:
+    if tunnel is None or not tunnel.started:
+        return
+    try:
         tunnel._take()
+    except BaseException:
+        # Ctrl-C may come here. gevent stops a watcher when what it calls raises.
+        gevent.get_hub().loop.run_callback(tunnel._watch)
+        raise

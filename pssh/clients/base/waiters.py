@@ -76,7 +76,8 @@ class Waiters:
         self._watcher.close()
 
     def _watch(self, events: int) -> None:
-        if events == self._watching:
+        # gevent stops a watcher when what it calls raises, as it does when Ctrl-C comes there.
+        if events == self._watching and self._watcher.active:
             return
         if self._watching:
             self._watcher.stop()
@@ -87,11 +88,18 @@ class Waiters:
 
     def _resume(self) -> None:
         """Runs in the loop: switch to everyone who waited until now."""
-        if len(self.waiting) == 1:
-            # Nearly always so: a host that has one command.
-            self.waiting.popitem()[0].switch()
-        else:
-            self._resume_each()
+        try:
+            if len(self.waiting) == 1:
+                # Nearly always so: a host that has one command.
+                self.waiting.popitem()[0].switch()
+            else:
+                self._resume_each()
+        except BaseException:
+            # Of somebody who had a turn, or Ctrl-C, which may come here as well as anywhere. The
+            # others watch anew once they have had their turns.
+            self.stop_watching()
+            self.wake()
+            raise
         if not self.waiting:
             self.stop_watching()
 
@@ -101,11 +109,9 @@ class Waiters:
         try:
             for waiter in turns:
                 waiter.switch()
-        except BaseException:
-            # Ctrl-C may come here as well as anywhere: those who have had no turn get another.
+        finally:
+            # Those who have had no turn get another.
             self.waiting.update(dict.fromkeys(turns))
-            self.wake()
-            raise
 
     def _resume_all(self) -> None:
         """Runs in the loop: switch to everyone who waits or has parked."""

@@ -33,6 +33,9 @@ TRANSPORT_ERRORS = (
     ssh2_errors.MacFailureError,
 )
 
+#: What libssh2 says of whatever is wrong with a packet: it is too large, or its MAC is wrong.
+_NO_REASON = "transport read"
+
 _CLOSED_BY_SERVER = (ssh2_errors.SocketDisconnectError, ssh2_errors.SocketRecvError)
 
 
@@ -56,6 +59,8 @@ def translate(raw: RawSession, error: Exception, host: str, port: int, doing: st
             reason = "the server closed it, or it was cut"
         else:
             reason = describe(raw, error)
+            if reason == _NO_REASON:
+                reason = f"libssh2 could not read a packet ({type(error).__name__})"
         return ConnectionLostError(
             "The connection to host %s:%s was lost: %s", host, port, reason, host=host, port=port
         )

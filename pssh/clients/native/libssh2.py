@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import ssh2.channel
 import ssh2.session
 import ssh2.utils
+from ssh2.exceptions import SSH2Error
 
 from pssh.clients.base.seam import NOT_SAID, ExitStatus, exited
 from pssh.exceptions import InvalidAPIUseError
@@ -245,14 +246,31 @@ def exit_status(raw: RawChannel, channel: int | None, marked: bool) -> ExitStatu
     :param channel: its pointer, if that is known.
     :param marked: what :func:`mark_exit_status_unknown` returned for it.
     """
-    status = raw.get_exit_status()
-    if marked and status != _NO_EXIT_STATUS:
+    status = _status_said(raw, channel, marked)
+    if status is not None:
         return exited(status)
     # A server sends the one or the other (RFC 4254 section 6.10).
     signal = _exit_signal(channel, session_pointer(raw.session))
     if signal is not None:
         return ExitStatus(signal=signal)
-    return NOT_SAID if marked else exited(status)
+    return NOT_SAID if marked else _status_or_none_at_all(raw)
+
+
+def _status_said(raw: RawChannel, channel: int | None, marked: bool) -> int | None:
+    if not marked or channel is None:
+        return None
+    # Not through the binding, which takes what libssh2 has as a signed number for an error where
+    # that is negative, as are the statuses of crashes on Windows.
+    status = ctypes.c_uint32.from_address(channel + ChannelHead.exit_status.offset).value
+    return None if status == _NO_EXIT_STATUS else status
+
+
+def _status_or_none_at_all(raw: RawChannel) -> ExitStatus:
+    """Where it is not known what libssh2 has: no status reads as 0."""
+    try:
+        return exited(raw.get_exit_status())
+    except SSH2Error:
+        return NOT_SAID
 
 
 def _exit_signal(channel: int | None, session: int | None) -> str | None:
