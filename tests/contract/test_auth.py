@@ -474,6 +474,18 @@ def test_any_password(connect: Connect, asyncssh_with: StartAsyncSSH, secret: st
     assert lines(client.run_command("echo hello")) == ["hello"]
 
 
+def test_a_password_that_has_expired(library: Library, asyncssh_with: StartAsyncSSH) -> None:
+    """The server does not refuse it, but waits for a new one."""
+    server = asyncssh_with(password="secret", password_expired=True)
+    # One library waits as well, for what it has thrown away.
+    settings = {"password": "secret", "num_retries": 3, "retry_delay": 0, "timeout": None}
+    error = refused(library, server, **settings)
+    # libssh2 does not tell that from a refusal.
+    assert "password: it has expired" in str(error) or library.name == "native"
+    assert "password: " in str(error)
+    assert "retry 1/3" in str(error)
+
+
 def test_a_rejected_password_is_sent_once(library: Library, verbose: OpenSSHServer) -> None:
     error = refused(library, verbose, password=WRONG, num_retries=3, retry_delay=0)
 

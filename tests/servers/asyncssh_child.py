@@ -56,6 +56,8 @@ class AuthenticatingServer(asyncssh.SSHServer):
         return self._options.password is not None
 
     def validate_password(self, username: str, password: str) -> bool:
+        if self._options.password_expired:
+            raise asyncssh.PasswordChangeRequired("It has expired.")
         return bool(username == self._options.user and password == self._options.password)
 
     def kbdint_auth_supported(self) -> bool:
@@ -255,6 +257,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--authorized-keys", required=True)
     parser.add_argument("--user", required=True)
     parser.add_argument("--password")
+    parser.add_argument("--password-expired", action="store_true")
     parser.add_argument("--answer", action="append", default=[])
     parser.add_argument("--kex-name", action="append", default=[])
     parser.add_argument("--hang-auth", action="store_true")

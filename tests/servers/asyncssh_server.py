@@ -25,6 +25,7 @@ class AsyncSSHServer(Server):
     :param authorized_keys: keys (either half's path) that open the account.
     :param user: the only user name it lets in.
     :param password: opens the account, ``None``: no password authentication.
+    :param password_expired: whether it asks for a new password in place of taking that.
     :param answers: the answers that open the account by keyboard-interactive authentication, one
         a prompt ("Question 1: ", ...); none: no keyboard-interactive authentication.
     :param hang: steps that it never answers: ``auth``, ``open``, ``exec``. From the first ``exec``
@@ -42,6 +43,7 @@ class AsyncSSHServer(Server):
         authorized_keys: Sequence[Path] = (),
         user: str = "pssh",
         password: str | None = None,
+        password_expired: bool = False,
         answers: Sequence[str] = (),
         hang: Sequence[str] = (),
         host_keys: Sequence[str] = ("ed25519",),
@@ -60,6 +62,7 @@ class AsyncSSHServer(Server):
             f"--authorized-keys={self.authorized_keys_path}",
             f"--user={user}",
             *([] if password is None else [f"--password={password}"]),
+            *(["--password-expired"] if password_expired else []),
             *(f"--answer={answer}" for answer in answers),
             *(f"--hang-{step}" for step in hang),
             *(f"--kex-name={name}" for name in kex_names),

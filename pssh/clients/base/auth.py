@@ -443,7 +443,11 @@ class Authentication:
         self.secret_sent = True
         self._trying = method
         if method == PASSWORD:
-            result = self._connection.call(self._session.auth_password, self._user, password)
+            try:
+                result = self._connection.call(self._session.auth_password, self._user, password)
+            except MethodFailed as ex:
+                self._tried.append(f"{method}: {ex}")
+                return False
         else:
             result = self._connection.call(
                 self._session.auth_keyboard_interactive, self._user, self._answer

@@ -130,6 +130,11 @@ class MethodFailed(Exception):
     """A method could not be carried through, for a reason on this side. The next one may be."""
 
 
+#: Why a password fails where the server sends SSH_MSG_USERAUTH_PASSWD_CHANGEREQ (RFC 4252 section
+#: 8): somebody has to choose a new one.
+PASSWORD_EXPIRED: Final = "it has expired, and the server asks for a new one"
+
+
 class Signer(Protocol):
     """Signs with a key that somebody else holds, such as an agent."""
 
@@ -343,7 +348,10 @@ class Session(ABC):
 
     @abstractmethod
     def auth_password(self, user: str, password: str) -> AuthResult | WouldBlock:
-        """Try a password."""
+        """Try a password.
+
+        :raises MethodFailed: when it has expired, where the library tells that from a refusal.
+        """
 
     @abstractmethod
     def auth_keyboard_interactive(

@@ -12,6 +12,7 @@ from ssh.session import SSH_AUTH_AGAIN, SSH_AUTH_INFO
 
 from pssh.clients.base.seam import (
     GSSAPI,
+    PASSWORD_EXPIRED,
     WOULD_BLOCK,
     Algorithms,
     AuthResult,
@@ -23,7 +24,7 @@ from pssh.clients.base.seam import (
 from pssh.clients.ssh import keys, libssh
 from pssh.clients.ssh.agent import AgentDialogue
 from pssh.clients.ssh.transport import LibsshTransport
-from pssh.exceptions import PKeyFileError, SSHError
+from pssh.exceptions import ConnectionLostError, PKeyFileError, SSHError
 
 #: libssh's bits for the methods that a server offers (SSH_AUTH_METHOD_… in libssh.h).
 _METHODS = {
@@ -33,6 +34,10 @@ _METHODS = {
     0x10: "keyboard-interactive",
     0x08: "hostbased",
 }
+
+#: What libssh says of SSH_MSG_USERAUTH_PASSWD_CHANGEREQ, and of a number that means something else
+#: for other methods.
+_CHANGE_REQUEST = "rejected packet (type 60)"
 
 #: What libssh logs when it has credentials, and none that is valid for a moment longer.
 _NO_VALID_TICKET = "Sending 0 oids"
@@ -77,7 +82,11 @@ class LibsshAuthentication(LibsshTransport):
         except BaseSSHError as ex:
             raise self.error("authenticate") from ex
         self.flush()
-        return WOULD_BLOCK if code == SSH_AUTH_AGAIN else AuthResult.SUCCESS
+        if code == SSH_AUTH_AGAIN:
+            # It goes on waiting also for what it has thrown away, because it does not know it.
+            self.check()
+            return WOULD_BLOCK
+        return AuthResult.SUCCESS
 
     def auth_methods(self, user: str) -> tuple[str, ...] | WouldBlock:
         """Try the method ``none``, once, which has the server name them, or let the user in."""
@@ -151,7 +160,12 @@ class LibsshAuthentication(LibsshTransport):
         return result
 
     def auth_password(self, user: str, password: str) -> AuthResult | WouldBlock:
-        return self._result(self._as_user(user).userauth_password, user, password)
+        try:
+            return self._result(self._as_user(user).userauth_password, user, password)
+        except ConnectionLostError as ex:
+            if _CHANGE_REQUEST in str(ex):
+                raise MethodFailed(PASSWORD_EXPIRED) from ex
+            raise
 
     def auth_keyboard_interactive(
         self, user: str, answer: Callable[[str], str]
@@ -168,6 +182,7 @@ class LibsshAuthentication(LibsshTransport):
                 raise self.error("authenticate") from ex
             self.flush()
             if code == SSH_AUTH_AGAIN:
+                self.check()
                 return WOULD_BLOCK
             if code != SSH_AUTH_INFO:
                 return AuthResult.SUCCESS
