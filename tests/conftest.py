@@ -20,7 +20,7 @@ from tests.servers.certificates import CertificateAuthority, trusting
 from tests.servers.dropbear import DropbearServer
 from tests.servers.kdc import KDC
 from tests.servers.keys import shared_keys
-from tests.servers.openssh import OpenSSHServer
+from tests.servers.openssh import QUICK, OpenSSHServer
 from tests.servers.process import MissingProgramError
 from tests.servers.template import Template
 
@@ -113,12 +113,7 @@ def sshd(
         server = OpenSSHServer(
             tmp_path_factory.mktemp("sshd"),
             account=account,
-            options={
-                "AcceptEnv": "PSSH_*",
-                # Most tests connect to this one: with curves of which sshd has a slow version of
-                # its own, keys take a quarter of its time. All others have OpenSSH's defaults.
-                "KexAlgorithms": "ecdh-sha2-nistp256",
-            },
+            options={**QUICK, "AcceptEnv": "PSSH_*"},
             host_keys=("ed25519", "ecdsa", keys["host_rsa"]),
             authorized_keys=authorized_keys,
         )
@@ -135,14 +130,14 @@ def sshd_with(
     """A function that starts an OpenSSH server with ``options`` and ends it after the test.
 
     It takes the parameters of :class:`OpenSSHServer`; without others there is one ed25519 host
-    key, and the usual keys are let in.
+    key, the usual keys are let in, and the key exchange is a quick one.
     """
     with ExitStack() as stack:
 
         def start(options: dict[str, str] | None = None, **parameters: object) -> OpenSSHServer:
             settings: dict[str, object] = {
                 "account": account,
-                "options": options,
+                "options": {**QUICK, **(options or {})},
                 "host_keys": ("ed25519",),
                 "authorized_keys": authorized_keys,
                 **parameters,
@@ -181,7 +176,7 @@ def certificate_sshd(
         server = OpenSSHServer(
             tmp_path_factory.mktemp("sshd"),
             account=account,
-            options={**options, "LogLevel": "VERBOSE"},
+            options={**QUICK, **options, "LogLevel": "VERBOSE"},
             host_keys=("ed25519",),
         )
     except MissingProgramError as error:

@@ -28,6 +28,9 @@ BUILD_INPUTS = (
     "setup.py",
 )
 
+#: What builds the distribution.
+BACKEND = "setuptools.build_meta"
+
 #: All that need the wheel, so that one of several processes builds it, not two. One takes long.
 begun_together = pytest.mark.long
 
@@ -47,9 +50,10 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def build_wheel(source: Path, into: Path) -> Path:
-    """Build a wheel without the network, with what is installed here."""
-    options = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
-    run(sys.executable, "-m", "pip", "wheel", *options, "-w", into, source, cwd=into)
+    """Build a wheel as pip would (PEP 517), without the network, with what is installed here."""
+    assert f'build-backend = "{BACKEND}"' in (source / "pyproject.toml").read_text()
+    program = f"from {BACKEND} import build_wheel; build_wheel({str(into)!r})"
+    run(sys.executable, "-c", program, cwd=source)
     (wheel,) = into.glob("*.whl")
     return wheel
 

@@ -42,7 +42,7 @@ from tests.contract.copies import (
 )
 from tests.servers.account import Account
 from tests.servers.faulty_sftp import Fault, FaultySFTPServer, sftp_server
-from tests.servers.openssh import OpenSSHServer
+from tests.servers.openssh import QUICK, OpenSSHServer
 from tests.servers.process import MissingProgramError
 from tests.servers.server import Server
 
@@ -74,7 +74,7 @@ def sftp_program(
     with OpenSSHServer(
         tmp_path_factory.mktemp("sshd"),
         account=account,
-        options={"Subsystem": subsystem},
+        options={**QUICK, "Subsystem": subsystem},
         host_keys=("ed25519",),
         authorized_keys=authorized_keys,
     ) as server:

@@ -31,7 +31,7 @@ from tests.contract.scp_copies import (
     write,
 )
 from tests.servers.account import Account
-from tests.servers.openssh import OpenSSHServer
+from tests.servers.openssh import QUICK, OpenSSHServer
 from tests.servers.process import MissingProgramError
 
 __all__ = ["local", "nothing_stays_open", "remote"]
@@ -54,7 +54,7 @@ def fake_sshd(
         server = OpenSSHServer(
             tmp_path_factory.mktemp("fake"),
             account=account,
-            options={"SetEnv": f"PATH={programs}:/usr/bin:/bin"},
+            options={**QUICK, "SetEnv": f"PATH={programs}:/usr/bin:/bin"},
             host_keys=("ed25519",),
             authorized_keys=authorized_keys,
         )

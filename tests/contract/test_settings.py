@@ -649,6 +649,16 @@ def talkative(
         yield server
 
 
+def test_what_openssh_prefers(connect: Connect, talkative: OpenSSHServer) -> None:
+    """Most other servers are told to exchange keys in a way that costs them less."""
+    since = len(talkative.log())
+
+    client = connect(talkative)
+
+    assert lines(client.run_command("echo hello")) == ["hello"]
+    wait_for_log(talkative, r"kex: algorithm: curve25519-sha256", since)
+
+
 ALGORITHMS = [
     ("ciphers", ["aes256-ctr", "aes128-ctr"], r"kex: client->server cipher: aes256-ctr "),
     ("ciphers", ["aes256-ctr"], r"kex: server->client cipher: aes256-ctr "),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers.keys import authorized_lines, create_key, public_line
+from tests.servers.keys import authorized_lines, create_host_key, public_line
 from tests.servers.process import ServerProcess
 from tests.servers.server import Server
 from tests.servers.template import CopiedServer, Template
@@ -52,7 +52,7 @@ class AsyncSSHServer(Server):
         super().__init__(folder, "asyncssh", user, password)
         self._template = template
         self.host_key_paths = [
-            create_key(self.folder / f"asyncssh_{kind}_host_key", kind) for kind in host_keys
+            create_host_key(self.folder / f"asyncssh_{kind}_host_key", kind) for kind in host_keys
         ]
         self.host_key_lines = [public_line(path) for path in self.host_key_paths]
         self.authorized_keys_path = self.folder / "authorized_keys"

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from tests.servers import sftp_between
 from tests.servers.account import Account
-from tests.servers.openssh import OpenSSHServer
+from tests.servers.openssh import QUICK, OpenSSHServer
 from tests.servers.process import MissingProgramError
 
 #: Where the systems put ``sftp-server``; it is in no search path.
@@ -81,7 +82,7 @@ class FaultySFTPServer(OpenSSHServer):
         super().__init__(
             folder,
             account=account,
-            options={"Subsystem": f"sftp {python} -IS {program} {self._plan} {server}"},
+            options={**QUICK, "Subsystem": f"sftp {python} -IS {program} {self._plan} {server}"},
             host_keys=("ed25519",),
             authorized_keys=authorized_keys,
         )
@@ -104,6 +105,7 @@ def sftp_server() -> str:
     return found
 
 
+@cache
 def python_for(account: Account) -> str:
     """The path of an interpreter that the account may run."""
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):

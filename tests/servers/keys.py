@@ -1,4 +1,4 @@
-"""Fresh SSH keys made by ssh-keygen."""
+"""Fresh SSH keys: those that log in are made by ssh-keygen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from tests.servers.process import find_program
 
@@ -55,6 +63,30 @@ def create_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     :returns: ``path``.
     """
     _ssh_keygen("-f", str(path), *KINDS[kind], "-N", passphrase, "-C", path.name)
+    return path
+
+
+def create_host_key(path: Path, kind: str = "ed25519") -> Path:
+    """Create a server's key pair: ``path`` and ``path.pub``.
+
+    Most of the tests' servers have one of their own, for which starting a program takes longer than
+    all that the program does.
+
+    :param kind: a name in :data:`KINDS`.
+    :returns: ``path``.
+    """
+    key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+    if kind == "ed25519":
+        key = ed25519.Ed25519PrivateKey.generate()
+    elif kind == "ecdsa":
+        key = ec.generate_private_key(ec.SECP256R1())
+    else:
+        return create_key(path, kind)
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(private)
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    public_path(path).write_bytes(public + b" %s\n" % path.name.encode())
     return path
 
 
