@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -44,6 +45,10 @@ def pytest_collection_finish() -> None:
     """Spare the collector thousands of tests that live to the end: it walks what may be freed."""
     gc.collect()
     gc.freeze()
+
+
+# Nor need it walk everything when a test process ends. Servers that still run are ended before.
+atexit.register(gc.freeze)
 
 
 def missing(reason: str) -> NoReturn:

@@ -36,7 +36,9 @@ class RunProgram(Protocol):
     It must end quickly and by itself, with exit code 0, and must not print anything: no warning
     and no complaint of the interpreter. ``prologue`` comes before every import, and only with one
     the program has an interpreter of its own from the start: others are copies of one that has
-    loaded the library, which is most of what they would cost.
+    loaded the library, which is most of what they would cost. What that has loaded is frozen for
+    the collector; a program about the end of the interpreter calls ``gc.unfreeze`` first, so that
+    everything is taken apart.
     """
 
     def __call__(self, source: str, *, prologue: str = "", home: Path | None = None) -> None: ...

@@ -222,6 +222,7 @@ def test_the_interpreter_ends_with_channels_open(
     """In the middle of it all, and with an agent's channel that nobody has closed."""
     run_program(
         """
+        gc.unfreeze()
         client = library.SSHClient(host, forward_ssh_agent=True, **settings)
         list(client.run_command("ssh-add -l").stdout)
         output = client.run_command("exec 3<>/dev/null; ssh-add -l; sleep 1000 & ssh-add -l; cat")

@@ -301,6 +301,7 @@ def test_a_forked_child_and_its_parent(run_program: RunProgram) -> None:
 def test_a_forked_child_that_ends_in_order(run_program: RunProgram) -> None:
     run_program(
         """
+        gc.unfreeze()
         client = library.SSHClient(host, **settings)
         output = client.run_command("read answer; echo $answer")
         child = os.fork()
@@ -361,6 +362,7 @@ def test_large_output_in_a_forked_child(run_program: RunProgram) -> None:
 def test_exit_without_close_is_silent(run_program: RunProgram, ending: str) -> None:
     run_program(
         f"""
+        gc.unfreeze()
         client = library.SSHClient(host, **settings)
         assert list(client.run_command("echo x").stdout) == ["x"]
         {ending}

@@ -64,11 +64,13 @@ def open_sftp(client: BaseSSHClient, encoding: str = "utf-8") -> SFTPClient:
 def open_below(folder: Path) -> int:
     """How many files and directories in a folder other processes have open."""
     count = 0
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
+    # Hundreds of links: `Path` takes three times as long.
+    for process in os.listdir("/proc"):
+        if not process.isdigit() or int(process) == os.getpid():
             continue
+        descriptors = f"/proc/{process}/fd"
         try:
-            links = [os.readlink(each) for each in (process / "fd").iterdir()]
+            links = [os.readlink(f"{descriptors}/{each}") for each in os.listdir(descriptors)]
         except OSError:
             continue
         count += sum(link == str(folder) or link.startswith(f"{folder}/") for link in links)

@@ -816,6 +816,7 @@ def test_a_file_that_another_thread_collects(openssh: SFTPClient, full: Path) ->
 def test_the_interpreter_ends(run_program: RunProgram, full: Path) -> None:
     run_program(f"""
         import io
+        gc.unfreeze()
         from pssh.clients.base.files.client import SFTPClient
         from pssh.clients.base.files.session import open_session
         client = library.SSHClient(host, **settings)

@@ -185,6 +185,7 @@ def test_a_pipe_does_not_block_the_loop(client: BaseSSHClient) -> None:
 def test_a_program_ends_while_nothing_comes(run_program: RunProgram) -> None:
     """Nothing may wait in one of Python's files then, which would be a fatal error."""
     run_program("""
+        gc.unfreeze()
         reading, writing = os.pipe()
         os.dup2(reading, 0)
         client = library.SSHClient(host, **settings)

@@ -7,12 +7,14 @@ or the number of a copy that has ended. The answers are the copy's process, and 
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
 import signal
 import socket
 import sys
+import types
 from typing import NamedTuple
 
 #: Bytes of the longest message.
@@ -80,6 +82,9 @@ def main() -> str | None:
     loaded = importlib.import_module(module)
     for attribute in attributes:
         getattr(loaded, attribute)
+    # The collector looks at everything when an interpreter ends. What a copy has loaded here is no
+    # matter to it, and to look at that, which copies it, takes longer than most programs do.
+    gc.freeze()
     return serve(socket.socket(fileno=int(descriptor)))
 
 
@@ -88,4 +93,7 @@ if __name__ == "__main__":
     # interpreter, which is a whole and orderly one.
     _source = main()
     if _source is not None:
-        exec(compile(_source, "<string>", "exec", dont_inherit=True))
+        # In a module of its own: this one is among what the collector does not look at.
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        _program = compile(_source, "<string>", "exec", dont_inherit=True)
+        exec(_program, vars(sys.modules["__main__"]))
