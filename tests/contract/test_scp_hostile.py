@@ -14,7 +14,7 @@ from pssh.clients.base.single import BaseSSHClient
 from pssh.exceptions import SCPError, Timeout
 from tests.conftest import missing
 from tests.contract.conftest import Connect
-from tests.contract.outputs import READS_NOTHING
+from tests.contract.outputs import READS_NOTHING, eventually
 from tests.contract.scp_copies import (
     LARGE,
     MIB,
@@ -258,6 +258,32 @@ def test_what_never_ends(
             receive(client, "two", local / "two")
         assert caught.value.step == "copy with SCP"
     assert names(local) == ["one"]
+
+
+@pytest.mark.parametrize("recurse", [False, True])
+def test_a_file_that_is_begun_without_an_answer(
+    fake: FakeSCP,
+    fake_sshd: FakeServer,
+    connect: Connect,
+    remote: Path,
+    local: Path,
+    recurse: bool,
+) -> None:
+    client = connect(fake_sshd.sshd, timeout=0.5)
+    write(local / "one", LARGE)
+    source, target = (local, remote) if recurse else (local / "one", remote / "one")
+    write(remote / "one", b"old").chmod(0o666)
+    fake(rf"printf '\0'; read r; {READS_NOTHING}")
+    with pytest.raises(Timeout):
+        send(client, source, target, recurse)
+    old = remote / "one"
+    old.rename(remote / "kept")
+    fake(rf"printf '\0'; read r; : > {remote}/one; {READS_NOTHING}")
+    with pytest.raises(Timeout):
+        send(client, source, target, recurse)
+    # What is not refused may be there, with nothing in it yet.
+    eventually(lambda: names(remote) == ["kept"], "the file to be removed")
+    assert (remote / "kept").read_bytes() == b"old"
 
 
 def test_standard_error_is_drained(

@@ -27,12 +27,12 @@ class Sender:
     """
 
     __slots__ = (
-        "_asked",
         "_copy",
         "_excused",
         "_program",
         "_source",
         "_unsent",
+        "asked",
         "begun",
         "partial",
     )
@@ -42,10 +42,11 @@ class Sender:
         self._program = program
         self._source = Source()
         self._unsent = bytearray()
-        self._asked: tuple[bytes, Meter] | None = None
         self._excused = False
         #: Whether the host has taken anything.
         self.begun = False
+        #: The file that the host has been asked to take and has not answered about.
+        self.asked: tuple[bytes, Meter] | None = None
         #: The file that the host has taken and has not got whole: its path and its meter.
         self.partial: tuple[bytes, Meter] | None = None
 
@@ -119,7 +120,7 @@ class Sender:
         mode, shown = stat.S_IMODE(status.st_mode), printable(path)
         self._unsent += self._source.file(name, mode, size, self._times(status), shown)
         meter = self._copy.meter(path, size)
-        self._asked = (path, meter)
+        self.asked = (path, meter)
         self._wait_for_leave()
         return meter
 
@@ -158,7 +159,7 @@ class Sender:
             if reply.error is not None:
                 self._refused(reply, reply.error)
             if reply.step is Step.FILE:
-                self.partial, self._asked = self._asked, None
+                self.partial, self.asked = self.asked, None
             if reply.step is Step.DATA and self.partial is not None:
                 meter, self.partial = self.partial[1], None
                 meter.finish(meter.total)
@@ -166,6 +167,8 @@ class Sender:
                 self.begun = True
 
     def _refused(self, reply: Reply, error: str) -> None:
+        if reply.step is Step.FILE:
+            self.asked = None
         if reply.step is Step.DATA and ": set mode: " in error:
             # A file of somebody else's that we may write: its mode is not ours to change.
             logger.warning("Host %s: %s", self._copy.client.host, error)

@@ -24,6 +24,11 @@ _REMOVE: Final = (
     b'if [ -L "$1" ]; then : > "$1"; elif [ -f "$1" ]; then rm -f "$1"; fi'
 )
 
+_REMOVE_EMPTY: Final = (
+    b'if [ -d "$1" ]; then set -- "$1/$2"; fi; '
+    b'if [ -f "$1" ] && [ ! -s "$1" ] && [ ! -L "$1" ]; then rm -f "$1"; fi'
+)
+
 # Without the test, a file would be moved into a directory of that name.
 _MOVE: Final = (
     b"while [ $# -gt 0 ]; do "
@@ -101,6 +106,14 @@ def remove(path: bytes, name: bytes) -> bytes:
     """
     # The shell would take a leading "~" for somebody's home.
     return _sh(_REMOVE, _path(path), quote(b"./" + name))
+
+
+def remove_empty(path: bytes, name: bytes) -> bytes:
+    """Make the command that removes a file that may have been begun, if nothing is in it.
+
+    The parameters are those of :func:`remove`.
+    """
+    return _sh(_REMOVE_EMPTY, _path(path), quote(b"./" + name))
 
 
 def remove_all(paths: Iterable[bytes]) -> Iterable[bytes]:

@@ -69,6 +69,8 @@ def _send(copy: Copy, source: Source, written: bytes, name: bytes, path: bytes) 
     def tidy(sender: Sender, error: BaseException) -> None:
         if sender.partial is not None or (sender.begun and written != path):
             copy.tidy([shell.remove(written, name)], error)
+        elif sender.asked is not None:
+            copy.tidy([shell.remove_empty(written, name)], error)
 
     attempt(copy, command, written if directory else parent_of(written), work, tidy)
 
@@ -184,8 +186,10 @@ class _Walk:
         :param sender: has sent.
         :param error: why the copy has failed.
         """
-        copy, partial = self._copy, sender.partial
+        copy, partial, asked = self._copy, sender.partial, sender.asked
         if copy.options.atomic:
             self._unfinished.tidy(error)
         elif partial is not None and not copy.options.resume:
             copy.tidy([shell.remove(partial[0], b"")], error)
+        elif asked is not None and not copy.options.resume:
+            copy.tidy([shell.remove_empty(asked[0], b"")], error)
