@@ -12,7 +12,7 @@ import pytest
 
 from pssh.clients.base.files import same_file
 from pssh.clients.base.single import BaseSSHClient
-from pssh.exceptions import SFTPError
+from pssh.exceptions import SCPError, SFTPError
 from pssh.sftp.attributes import Attributes
 from tests.contract import copies
 from tests.contract.copies import MEGABYTE, Recorder, content, content_below
@@ -63,6 +63,20 @@ def test_a_directory(client: BaseSSHClient, original: Path, function: str) -> No
         copy(str(original.parent), str(original.parent))
     copy(str(original.parent), f"{original.parent}/", recurse=True)
     assert content_below(original.parent) == {"original": content(3 * MEGABYTE)}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_directory_into_itself(client: BaseSSHClient, original: Path, function: str) -> None:
+    copy = getattr(client, function)
+    with pytest.raises((SFTPError, SCPError), match="cannot be copied into itself") as caught:
+        copy(original.parent, original.parent / "below/it", recurse=True)
+    assert caught.value.host == client.host
+    assert os.listdir(original.parent) == ["original"]
+    beside = original.parent.with_name(f"{original.parent.name} beside")
+    beside.mkdir()
+    beside.chmod(0o777)
+    copy(original.parent, beside / "copy", recurse=True)
+    assert content_below(beside / "copy") == {"original": content(3 * MEGABYTE)}
 
 
 def test_what_only_seems_to_be_the_same(

@@ -22,7 +22,7 @@ from pssh.clients.base.files.session import SFTPSession, open_session
 from pssh.clients.base.files.sftp_copy import SFTPCopy
 from pssh.clients.base.files.upload_tree import put_tree
 from pssh.clients.base.threads import in_thread
-from pssh.exceptions import InvalidAPIUseError, PSSHError, SFTPIOError, StoppedError
+from pssh.exceptions import InvalidAPIUseError, PSSHError, SFTPError, SFTPIOError, StoppedError
 from pssh.sftp import requests
 from pssh.sftp.names import decode_name, encode_path, printable
 from pssh.sftp.replies import Status
@@ -99,6 +99,7 @@ class FileAccess(ChannelAccess):
 
             def send(copy: SFTPCopy) -> None:
                 if not self._is_itself(copy, path, local, recurse=recurse):
+                    self._check_apart(copy, path, local, to_host=True)
                     put(copy, local, path)
 
             self._over_sftp(sftp, options, send)
@@ -154,6 +155,7 @@ class FileAccess(ChannelAccess):
                 get_file(copy, path, target)
             except IsADirectory as ex:
                 _check_recurse(decode_name(path, encoding), recurse)
+                self._check_apart(copy, path, local, to_host=False)
                 get_tree(copy, path, ex.attributes, local)
 
         with named(self.host, self.port, local):
@@ -169,6 +171,18 @@ class FileAccess(ChannelAccess):
             copy.meter(path, here.st_size).finish(here.st_size)
         same_file.log_left(self, decode_name(path))
         return True
+
+    def _check_apart(self, copy: SFTPCopy, path: bytes, local: str, *, to_host: bool) -> None:
+        """Check that no directory is copied to one below it, which would have no end."""
+        found = same_file.found_around(self, path, local, to_host=to_host)
+        if found is not None and same_file.is_told_by(copy.session, *found):
+            raise SFTPError(
+                "Directory %s on host %s:%s cannot be copied into itself",
+                *(printable(found[0]), self.host, self.port),
+                host=self.host,
+                port=self.port,
+                path=decode_name(path),
+            )
 
     def _log_copy(self, direction: str, local: str, remote_file: str) -> None:
         """Log a copy that is there, in the words of 2.x."""

@@ -73,6 +73,7 @@ def send(
         paths = [path] if is_directory else [path, join(path, name)]
         if any(_is_itself(copy, each, local_file, recurse=recurse) for each in paths):
             return
+        _check_apart(copy, path, local_file, to_host=True)
         (send_directory if is_directory else send_file)(copy, local_file, path)
 
 
@@ -128,6 +129,7 @@ def receive(
         inside = os.path.join(local_file, os.fsdecode(name or b""))
         if _is_itself(copy, path, local_file, inside, recurse=recurse):
             return
+        _check_apart(copy, path, local_file, to_host=False)
         target = LocalTarget(
             local_file,
             None if name is None else copy.text(name),
@@ -158,6 +160,13 @@ def _is_itself(copy: Copy, path: bytes, *local: str, recurse: bool) -> bool:
         copy.meter(path, here.st_size).finish(here.st_size)
     same_file.log_left(copy.client, copy.text(path))
     return True
+
+
+def _check_apart(copy: Copy, path: bytes, local: str, *, to_host: bool) -> None:
+    """Check that no directory is copied to one below it, which would have no end."""
+    found = same_file.found_around(copy.client, path, local, to_host=to_host)
+    if found is not None and copy.has_inode(found[0], found[1].st_ino):
+        raise SCPError("%s cannot be copied into itself", copy.shown(found[0]))
 
 
 def _replies_ahead(recurse: bool, options: CopyOptions) -> int:
