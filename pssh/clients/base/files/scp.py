@@ -132,7 +132,7 @@ def receive(
         _check_apart(copy, path, local_file, to_host=False)
         target = LocalTarget(
             local_file,
-            None if name is None else copy.text(name),
+            None if name is None else os.fsdecode(name),
             atomic=options.atomic,
             keep=options.resume,
             preserve_times=options.preserve_times,

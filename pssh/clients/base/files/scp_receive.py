@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NoReturn
@@ -163,7 +164,7 @@ class Receiver:
         self.begun = True
         if event.depth:
             path = join(self._remote[-1], self._checked(event.name))
-            name = self._copy.text(event.name)
+            name = os.fsdecode(event.name)
             begin = partial(self._target.begin, name, event.mode, event.size, event.times)
         else:
             path = self._remote[-1]
@@ -189,7 +190,7 @@ class Receiver:
         self.begun = True
         if event.depth:
             self._remote.append(join(self._remote[-1], self._checked(event.name)))
-            name = self._copy.text(event.name)
+            name = os.fsdecode(event.name)
             self._writer.do(self._target.enter, name, event.mode, event.times)
         else:
             self._remote.append(self._remote[-1])
