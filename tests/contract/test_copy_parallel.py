@@ -287,7 +287,34 @@ def test_two_hosts_that_would_write_the_same_file(
         assert target in str(caught.value)
         with pytest.raises(HostArgumentError, match="two hosts"):
             client.copy_remote_file(source, target, copy_args=[{}, {}])
+    client = connect_all(2)
+    for path, names, recurse in (
+        ("%(n)s", ("x", "./x"), False),
+        ("folder/", ("x", "x"), False),
+        ("folder/", ("x", "y"), True),
+    ):
+        for function in (client.copy_remote_file, client.scp_recv):
+            with pytest.raises(HostArgumentError, match="two hosts"):
+                function(
+                    f"{remote_folder}/%(n)s",
+                    f"{tmp_path}/{path}",
+                    recurse,
+                    copy_args=[{"n": name} for name in names],
+                )
     assert os.listdir(tmp_path) == []
+
+
+def test_two_hosts_whose_files_keep_their_own_names(
+    connect_all: ConnectAll, tmp_path: Path, remote_folder: Path
+) -> None:
+    for name in ("x", "y"):
+        (remote_folder / name).write_text(name)
+    client = connect_all(2)
+    for function in (client.copy_remote_file, client.scp_recv):
+        folder = tmp_path / function.__name__
+        arguments = [{"name": name} for name in ("x", "y")]
+        get_all(function(f"{remote_folder}/%(name)s", f"{folder}/", copy_args=arguments))
+        assert content_below(folder) == {"x": b"x", "y": b"y"}
 
 
 def test_no_hosts(connect_all: ConnectAll, tmp_path: Path) -> None:

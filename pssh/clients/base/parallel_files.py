@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -114,7 +115,9 @@ class ParallelFileAccess(HostGroup):
         :raises HostArgumentError: when there are not as many ``copy_args`` as hosts, or two
             hosts' copies would have the same name.
         """
-        names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args, encoding)
+        names = self._fetched_names(
+            remote_file, local_file, suffix_separator, copy_args, encoding, recurse
+        )
         options["encoding"] = encoding
         return self._copy_all(
             self._CLIENT.copy_remote_file, names, recurse, options, rollout, observer
@@ -141,7 +144,9 @@ class ParallelFileAccess(HostGroup):
             hosts' copies would have the same name.
         """
         encoding = options.get("encoding", "utf-8")
-        names = self._fetched_names(remote_file, local_file, suffix_separator, copy_args, encoding)
+        names = self._fetched_names(
+            remote_file, local_file, suffix_separator, copy_args, encoding, recurse
+        )
         return self._copy_all(self._CLIENT.scp_recv, names, recurse, options, rollout, observer)
 
     def _copy_all(
@@ -172,6 +177,7 @@ class ParallelFileAccess(HostGroup):
         separator: str,
         copy_args: CopyArgs | None,
         encoding: str,
+        recurse: bool,
     ) -> list[tuple[str, str]]:
         names = self._formatted(
             path_text(remote_file, encoding), os.fsdecode(local_file), copy_args
@@ -181,7 +187,7 @@ class ParallelFileAccess(HostGroup):
                 (remote, f"{local}{separator}{self._alias_of(index) or self._hosts[index]}")
                 for index, (remote, local) in enumerate(names)
             ]
-        _check_distinct([local for _, local in names])
+        _check_distinct(names, recurse)
         return names
 
     def _sent_names(
@@ -207,9 +213,17 @@ class ParallelFileAccess(HostGroup):
         return [(first % arguments, second % arguments) for arguments in copy_args]
 
 
-def _check_distinct(paths: Sequence[str]) -> None:
+def _check_distinct(names: Sequence[tuple[str, str]], recurse: bool) -> None:
+    """Check that no two hosts' copies are written to the same path.
+
+    :param names: the remote and the local path for each host.
+    :param recurse: whether directories are copied.
+    """
     taken: set[str] = set()
-    for path in paths:
+    for remote, local in names:
+        # In a directory a file keeps its own name.
+        into = local.endswith("/") and not recurse
+        path = os.path.abspath(local + posixpath.basename(remote) if into else local)
         if path in taken:
             raise HostArgumentError(
                 "The files of two hosts would both be written to %s: give the hosts "

@@ -86,14 +86,14 @@ class Meter:
         self.total = total
 
     def tell(self, done: int) -> None:
-        """Tell that so many bytes are done. That it is all :meth:`finish` tells."""
-        if self._progress is not None and done != self._told and (not done or done < self.total):
+        """Tell that so many bytes are done. That it is all :meth:`finish` tells, also of none."""
+        if self._progress is not None and done != self._told and done < self.total:
             self._told = done
             self._progress(self._host, self._path, done, self.total)
 
     def finish(self, done: int) -> None:
         """Tell that the copy is there, with so many bytes."""
-        if self._progress is not None and (done or self._told):
+        if self._progress is not None:
             self._progress(self._host, self._path, done, done)
 
 
