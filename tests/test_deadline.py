@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import gevent
@@ -43,8 +44,12 @@ def test_a_block_that_was_left_is_not_interrupted() -> None:
     gevent.sleep(0.03)
 
 
-@pytest.mark.parametrize("seconds", [None, 0])
-def test_without_seconds_there_is_no_limit(seconds: float | None) -> None:
+@pytest.mark.parametrize("seconds", [None, 0, math.inf])
+def test_without_seconds_there_is_no_limit(
+    seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if it was the first in this process.
+    monkeypatch.delitem(gevent.get_hub().__dict__, "_pssh_alarm", raising=False)
     with Deadline(seconds, "the-host", 22, "wait"):
         gevent.sleep(0.01)
 

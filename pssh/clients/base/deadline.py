@@ -17,7 +17,7 @@ from pssh.exceptions import Timeout
 class Deadline:
     """Raise :class:`pssh.exceptions.Timeout`, naming host and step, when a block takes longer.
 
-    :param seconds: how long it may take; ``None`` or 0 for as long as it likes.
+    :param seconds: how long it may take; ``None``, 0 or infinity for as long as it likes.
     :param host: the host, for the message.
     :param port: its port.
     :param step: what is being done, such as ``"connect"``; may be changed on the way.
@@ -36,7 +36,7 @@ class Deadline:
         self._expired: gevent.Timeout | None
 
     def __enter__(self) -> Deadline:
-        if self.seconds:
+        if self.seconds and self.seconds < math.inf:
             self._greenlet = getcurrent()
             self._expired = None
             self._alarm = _alarm_of_this_hub()
