@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import gevent
@@ -233,7 +233,7 @@ class Download:
         if self._writing or not self._unwritten:
             return
         run = self._unwritten.popleft()
-        write = partial(outcome, self._target.write, run.offset, _batches(run.parts))
+        write = partial(outcome, self._target.write, run.offset, run.parts)
         if self._target.in_memory:
             self._written(run, write())
         else:
@@ -320,11 +320,3 @@ class _Part:
             download.ended(self._offset, self._length)
         else:
             download.failed(self._length, reply)
-
-
-#: How many pieces the system takes at once (IOV_MAX).
-_PIECES_MAX = 1024
-
-
-def _batches(parts: Sequence[memoryview]) -> Sequence[memoryview]:
-    return parts if len(parts) <= _PIECES_MAX else [memoryview(b"".join(parts))]

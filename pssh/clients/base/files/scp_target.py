@@ -12,16 +12,13 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
+from pssh.clients.base.files.target import write_at
 from pssh.exceptions import SCPError
 from pssh.local_path import DIRECTORY_FLAGS, WRITE_FLAGS, check_link, join
 from pssh.scp.record import Times
 from pssh.sftp.names import printable
 from pssh.utils import logger
-
-#: How many pieces the system takes at once (IOV_MAX).
-_PIECES_MAX: Final = 1024
 
 
 @dataclass(slots=True)
@@ -201,18 +198,9 @@ class LocalTarget:
     def write(self, parts: Sequence[memoryview]) -> None:
         """Write the next bytes of the file."""
         file = self._current
-        if len(parts) > _PIECES_MAX:
-            parts = [memoryview(b"".join(parts))]
-        wanted = sum(map(len, parts))
         with _about(file.path):
-            written = os.pwritev(file.descriptor, parts, file.at)
-            file.at += written
-            if written < wanted:
-                rest = memoryview(b"".join(parts))[written:]
-                while rest:
-                    written = os.pwrite(file.descriptor, rest, file.at)
-                    file.at += written
-                    rest = rest[written:]
+            write_at(file.descriptor, file.at, parts)
+        file.at += sum(map(len, parts))
 
     def finish(self) -> None:
         """Finish the file, which is whole."""

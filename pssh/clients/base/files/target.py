@@ -16,6 +16,29 @@ from pssh.clients.base.threads import in_thread, outcome, pool
 from pssh.local_path import WRITE_FLAGS
 from pssh.utils import logger
 
+#: How many pieces the system takes at once (IOV_MAX).
+_PIECES_MAX = 1024
+
+
+def write_at(descriptor: int, offset: int, parts: Sequence[memoryview]) -> None:
+    """Write bytes that belong together, all of them.
+
+    :param descriptor: the open file.
+    :param offset: where they belong, in bytes.
+    :param parts: the bytes.
+    :raises OSError: when there is no room.
+    """
+    if len(parts) > _PIECES_MAX:
+        parts = [memoryview(b"".join(parts))]
+    written = os.pwritev(descriptor, parts, offset)
+    if written == sum(map(len, parts)):
+        return
+    rest = memoryview(b"".join(parts))[written:]
+    while rest:
+        offset += written
+        written = os.pwrite(descriptor, rest, offset)
+        rest = rest[written:]
+
 
 class Target:
     """A local file that is written.
@@ -60,7 +83,7 @@ class Target:
 
         :raises OSError: when there is no room.
         """
-        self._file.call(_write, offset, parts)
+        self._file.call(write_at, offset, parts)
 
     def finish(self, size: int, mode: int | None, times: tuple[int, int] | None) -> None:
         """Give the file its length, its permissions and its times, and close it.
@@ -148,17 +171,6 @@ def _abandon(path: str, keep: bool, opened: tuple[Any, Exception | None]) -> Non
         if not keep and stat.S_ISREG(status.st_mode):
             with contextlib.suppress(OSError):
                 in_thread(os.unlink, os.path.realpath(path))
-
-
-def _write(descriptor: int, offset: int, parts: Sequence[memoryview]) -> None:
-    written = os.pwritev(descriptor, parts, offset)
-    if written == sum(map(len, parts)):
-        return
-    rest = memoryview(b"".join(parts))[written:]
-    while rest:
-        offset += written
-        written = os.pwrite(descriptor, rest, offset)
-        rest = rest[written:]
 
 
 def _set_times(descriptor: int, times: tuple[int, int]) -> None:
