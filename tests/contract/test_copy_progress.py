@@ -112,6 +112,23 @@ def test_its_error_stops_a_tree(client: BaseSSHClient, way: Way) -> None:
     assert len(os.listdir(way.target / "tree/deep")) == 40
 
 
+@pytest.mark.parametrize("kind", [gevent.Timeout, gevent.GreenletExit, SystemExit])
+def test_what_is_no_exception_stops_a_tree_as_well(
+    client: BaseSSHClient, way: Way, kind: type[BaseException]
+) -> None:
+    for number in range(10):
+        way.write(f"{number}", content(100_000))
+    error = kind()
+
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(kind) as caught:
+        way.copy(client, "", "tree", recurse=True, progress=once_at(100_000, fail))
+    assert caught.value is error
+    way.assert_nothing_is_open()
+
+
 def test_it_may_wait(client: BaseSSHClient, way: Way) -> None:
     way.write("original", content(5 * MEGABYTE))
     reached, leave = Event(), Event()

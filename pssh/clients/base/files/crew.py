@@ -32,7 +32,7 @@ class Crew:
     :param size: how many at a time.
     """
 
-    __slots__ = ("_error", "_held", "_size", "_stepped", "_working")
+    __slots__ = ("_error", "_held", "_size", "_stepped", "_stopped", "_working")
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -40,7 +40,8 @@ class Crew:
         self._working: dict[gevent.Greenlet, int] = {}
         self._held = 0
         self._stepped = Event()
-        self._error: Exception | None = None
+        self._stopped = False
+        self._error: BaseException | None = None
 
     def start(self, function: Callable[..., object], *args: Any, count: int = 0) -> None:
         """Have something done, as soon as there is room.
@@ -48,7 +49,7 @@ class Crew:
         :param function: does it.
         :param args: its arguments.
         :param count: how many bytes it is about.
-        :raises Exception: what something that was started before has failed with.
+        :raises BaseException: what something that was started before has failed with.
         """
         held = min(count, _FILE_MAX)
         while self._working and (
@@ -71,8 +72,10 @@ class Crew:
             self._error = self._error or StoppedError(
                 "The copy was ended before its end: this program was interrupted"
             )
-        except Exception as ex:  # noqa: BLE001 (it is raised where the work was asked for)
-            if self._error is None:
+        except BaseException as ex:  # noqa: BLE001 (it is raised where the work was asked for)
+            # Also what is no Exception, such as gevent.Timeout out of a progress function: a file
+            # is missing then.
+            if self._error is None and not self._stopped:
                 self._error = ex
 
     def _done(self, worker: gevent.Greenlet) -> None:
@@ -102,13 +105,14 @@ class Crew:
     def finish(self) -> None:
         """Wait until everything is done.
 
-        :raises Exception: what the first of them failed with.
+        :raises BaseException: what the first of them failed with.
         """
         self.settle()
         self.check()
 
     def stop(self) -> None:
         """Leave everything as it is."""
+        self._stopped = True
         gevent.killall(list(self._working))
 
 
