@@ -179,7 +179,8 @@ class BaseParallelSSHClient(ParallelShellAccess):
 
         :param output: one output or a list; default are the last commands'.
         :returns: output, ``"stdout"`` or ``"stderr"``, and line. A host whose output was cut
-            off ends here without an exception: look at :attr:`HostOutput.exception`.
+            off ends here without an exception: look at :attr:`HostOutput.exception`. Whoever
+            leaves the loop early gives up lines that had been read for it, a thousand at most.
         """
         outputs = self._given(output)
         return self._iterate(outputs, stream_lines(outputs))
