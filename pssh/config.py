@@ -92,10 +92,14 @@ def _key(value: Any) -> bool:
     return isinstance(value, str | bytes | os.PathLike) and bool(value)
 
 
+def _path(value: Any) -> bool:
+    return isinstance(value, str | os.PathLike) and "\0" not in str(value)
+
+
 def _paths(value: Any) -> bool:
     if isinstance(value, str | os.PathLike):
-        return True
-    return isinstance(value, Sequence) and all(isinstance(p, str | os.PathLike) for p in value)
+        return _path(value)
+    return isinstance(value, Sequence) and all(map(_path, value))
 
 
 def _jumps(value: Any) -> bool:

@@ -86,7 +86,7 @@ def test_everything_is_unset_at_first() -> None:
         ("set_env", ["A=1"]), ("set_env", {"A": 1}), ("set_env", {"A=": "1"}), ("use_pty", 1),
         ("user", "root\0"), ("password", "a\0b"), ("proxy_password", "a\0b"), ("alias", "\0"),
         ("hostname", "host\0.example"), ("proxy_host", "a\0"), ("set_env", {"A": "1\0"}),
-        ("set_env", {"A\0": "1"}),
+        ("set_env", {"A\0": "1"}), ("known_hosts", "a\0b"), ("identity_files", ["a", "b\0"]),
     ],
 )  # fmt: skip
 def test_bad_values(name: str, value: Any) -> None:
