@@ -29,6 +29,21 @@ def one_unreachable(connect_all: ConnectAll, sshd: OpenSSHServer) -> BaseParalle
     return connect_all(3, host_config=config)
 
 
+def test_an_option_that_there_is_not_starts_nothing(connect_all: ConnectAll) -> None:
+    client = connect_all(2)
+    options: Any
+    for options in ({"unknown": 1}, {"stdout": 1}):
+        with pytest.raises(TypeError, match=r"run_command\(\) got an unexpected keyword"):
+            client.run_command("true", stop_on_errors=False, **options)
+        with pytest.raises(TypeError, match=r"open_shell\(\) got an unexpected keyword"):
+            client.open_shell(stop_on_errors=False, **options)
+    # In scripts for 1.x it limits reading, and so they would read for ever.
+    options = {"timeout": 1}
+    with pytest.raises(TypeError, match="see read_timeout"):
+        client.run_command("true", **options)
+    assert client._clients == [None, None]
+
+
 def test_order_is_that_of_the_hosts(connect_all: ConnectAll) -> None:
     client = connect_all(["localhost", "127.0.0.1", "localhost"])
     outputs = client.run_command(

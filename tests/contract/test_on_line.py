@@ -189,7 +189,7 @@ def test_it_has_to_be_a_function(client: BaseSSHClient, connect_all: ConnectAll)
     with pytest.raises(TypeError, match="on_line"):
         client.run_command("true", on_line="print")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="on_line"):
-        connect_all(1).run_command("true", on_line="print")
+        connect_all(1).run_command("true", on_line="print")  # type: ignore[arg-type]
 
 
 def test_input_can_be_given_from_inside(client: BaseSSHClient) -> None:

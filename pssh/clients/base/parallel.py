@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pssh.clients.base import waiting
 from pssh.clients.base.command_request import CommandRequest
+from pssh.clients.base.options import CommandOptions, check_names
 from pssh.clients.base.parallel_run import check_rules
 from pssh.clients.base.parallel_shells import ParallelShellAccess
 from pssh.clients.base.parallel_stdin import for_each_host
@@ -18,6 +19,10 @@ from pssh.command_line import commands_for_hosts
 from pssh.exceptions import InvalidAPIUseError
 from pssh.fleet import Observer, Rollout
 from pssh.output import HostOutput, Line
+
+if TYPE_CHECKING:
+    # In Python 3.10 the standard library lacks it; type checkers bring it along.
+    from typing_extensions import Unpack
 
 Outputs = HostOutput | Sequence[HostOutput] | None
 
@@ -60,7 +65,7 @@ class BaseParallelSSHClient(ParallelShellAccess):
         rollout: Rollout | None = None,
         observer: Observer | None = None,
         return_list: bool | None = None,
-        **options: Any,
+        **options: Unpack[CommandOptions],
     ) -> list[HostOutput]:
         """Start a command on all hosts.
 
@@ -89,10 +94,12 @@ class BaseParallelSSHClient(ParallelShellAccess):
             ``on_line``, ``command_timeout`` and ``kill_after`` of
             :meth:`BaseSSHClient.run_command`.
         :returns: an output for each host, in the order of the hosts.
+        :raises TypeError: for an option that there is not.
         :raises HostArgumentError: when there are fewer ``host_args`` than hosts.
         :raises PSSHError: the first host's error, with ``stop_on_errors``.
         """
         _check_return_list(return_list)
+        check_names("run_command", options, CommandOptions)
         check_rules(rollout, observer)
         self._check_host_config()
         self._follow_changes()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from pssh.clients.base.options import ShellOptions, check_names
 from pssh.clients.base.parallel_commands import ParallelCommands
 from pssh.clients.base.shell import InteractiveShell
 from pssh.clients.base.shell_request import ShellRequest
 from pssh.clients.base.task import CommandStart, Task
 from pssh.clients.base.waiting import too_long
 from pssh.exceptions import Timeout
+
+if TYPE_CHECKING:
+    # In Python 3.10 the standard library lacks it; type checkers bring it along.
+    from typing_extensions import Unpack
 
 Shells = InteractiveShell | Iterable[InteractiveShell]
 
@@ -26,7 +31,7 @@ class ParallelShellAccess(ParallelCommands):
         read_timeout: float | None = None,
         *,
         stop_on_errors: bool = True,
-        **options: Any,
+        **options: Unpack[ShellOptions],
     ) -> list[InteractiveShell]:
         """Start the user's login shell on all hosts.
 
@@ -42,6 +47,7 @@ class ParallelShellAccess(ParallelCommands):
         :returns: a shell for each host, in the order of the hosts.
         :raises PSSHError: the first host's error, with ``stop_on_errors``.
         """
+        check_names("open_shell", options, ShellOptions)
         self._check_host_config()
         self._follow_changes()
         request = ShellRequest(encoding, read_timeout, **options)
