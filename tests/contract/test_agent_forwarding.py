@@ -127,7 +127,7 @@ def test_hosts_have_agents_of_their_own(
                 HostConfig(agent=own),
             ],
         )
-        outputs = client.run_command(f"{LIST}; echo ${{SSH_AUTH_SOCK:-no agent}} | grep no")
+        outputs = client.run_command(f"{LIST}; echo ${{SSH_AUTH_SOCK:-no agent}} | grep ^no")
         seen = [lines(output) for output in outputs]
     mine = [fingerprint(keys["unauthorized"]), fingerprint(keys["ed25519"])]
     assert seen == [mine, [fingerprint(keys["rsa"])], [fingerprint(keys["ecdsa"])], ["no agent"]]

@@ -485,9 +485,13 @@ def test_a_host_that_is_known_by_one_of_its_keys(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_host_with_one_key(
-    connect: Connect, sshd_with: StartServer, known_hosts: Path, kind: str
+    connect: Connect,
+    sshd_with: StartServer,
+    keys: dict[str, Path],
+    known_hosts: Path,
+    kind: str,
 ) -> None:
-    server = sshd_with(host_keys=(kind,))
+    server = sshd_with(host_keys=(keys["host_rsa"] if kind == "rsa" else kind,))
 
     assert works(connect(server, known_hosts=str(known_hosts)))
 
