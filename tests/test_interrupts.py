@@ -75,15 +75,22 @@ def test_it_reaches_the_program(
     assert reported == [ZeroDivisionError]
 
 
-def test_a_thread_of_the_program_is_left_alone(reported: list[Any]) -> None:
+def run_in_a_thread(function: Callable[[], object]) -> None:
+    """Have a thread do something, and wait for that."""
     done = _allocate_lock()
     done.acquire()
 
     def run() -> None:
-        destroy(KeyboardInterrupt)
+        function()
         done.release()
 
     _start_thread(run, ())
     assert done.acquire(timeout=10)
+
+
+def test_a_thread_of_the_program_is_left_alone(reported: list[Any]) -> None:
+    # One that has connections, whose number goes to the next one.
+    run_in_a_thread(interrupts.mind_lost)
+    run_in_a_thread(lambda: destroy(KeyboardInterrupt))
     gevent.sleep(0)
     assert reported == [KeyboardInterrupt]

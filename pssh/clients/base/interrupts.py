@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,7 +10,7 @@ import gevent
 from gevent.monkey import get_original
 
 # The real one, also when the program has made the standard library cooperative.
-_get_ident: Callable[[], int] = get_original("_thread", "get_ident")
+_thread_local = get_original("_thread", "_local")
 
 
 def pass_on(interrupt: KeyboardInterrupt) -> None:
@@ -28,8 +27,9 @@ def pass_on(interrupt: KeyboardInterrupt) -> None:
     gevent.spawn(run)
 
 
-#: Those whose event loop has connections.
-_threads: set[int] = set()
+#: Says of a thread whether its event loop has had connections. A thread's number would not do: it
+#: goes to another thread after its end.
+_here: Any = _thread_local()
 
 
 def mind_lost() -> None:
@@ -40,7 +40,7 @@ def mind_lost() -> None:
     cannot catch it either, when it comes just as it is entered. Python hands it to
     ``sys.unraisablehook``.
     """
-    _threads.add(_get_ident())
+    _here.has_connections = True
     _set_hook()
 
 
@@ -51,7 +51,7 @@ def _set_hook() -> None:
     def report_or_pass_on(unraisable: Any) -> None:
         error = unraisable.exc_value
         is_lost = isinstance(error, KeyboardInterrupt) and not sys.is_finalizing()
-        if is_lost and _get_ident() in _threads:
+        if is_lost and getattr(_here, "has_connections", False):
             pass_on(error)
         else:
             report(unraisable)
