@@ -6,10 +6,14 @@ import asyncio
 import os
 import socket
 import stat
+from typing import TypeAlias
 
 from tests.servers.cut_proxy import CutProxy
-from tests.servers.proxy import HOST, Proxy
+from tests.servers.proxy import Proxy
 from tests.servers.relay import Relay
+
+#: The addresses of a connection: the side that has begun it, and the other one.
+Way: TypeAlias = tuple[tuple[str, int], tuple[str, int]]
 
 
 class Gate(CutProxy):
@@ -35,20 +39,24 @@ class _GateProxy(Proxy):
     async def _connect(self, relay: Relay) -> None:
         while (transport := relay.client.transport) is None:
             await asyncio.sleep(0)
-        if self._is_ours(transport.get_extra_info("peername")[1]):
+        way = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        if self._is_ours(way):
             self.refused += 1
             relay.reset()
             self.closed(relay)
             return
         await super()._connect(relay)
 
-    def _is_ours(self, port: int) -> bool:
-        """Whether the socket on the other side, which has this port, is of this process."""
-        return any(_address(int(name)) == (HOST, port) for name in os.listdir("/proc/self/fd"))
+    def _is_ours(self, way: Way) -> bool:
+        """Whether the socket on the other side, from which a way leads here, is of this process.
+
+        The port alone does not tell: the system gives it to several that lead elsewhere.
+        """
+        return any(_way(int(name)) == way for name in os.listdir("/proc/self/fd"))
 
 
-def _address(descriptor: int) -> tuple[str, int] | None:
-    """The address of a descriptor's IPv4 socket; ``None`` when it is another thing, or no more.
+def _way(descriptor: int) -> Way | None:
+    """From where to where a descriptor's IPv4 socket leads; ``None`` when it is another thing.
 
     To ask each of ours costs less than to read the kernel's table of everybody's.
     """
@@ -62,5 +70,7 @@ def _address(descriptor: int) -> tuple[str, int] | None:
     with socket.socket(fileno=duplicate) as ours:
         if ours.family != socket.AF_INET:
             return None
-        host, port = ours.getsockname()
-        return host, port
+        try:
+            return ours.getsockname(), ours.getpeername()
+        except OSError:
+            return None  # it leads nowhere
