@@ -27,7 +27,8 @@ CONNECTIONS = 1000
 HOSTS_FAR = 100
 HOSTS_NEAR = 200
 OPEN_HOSTS = 50
-COMMANDS = 10
+#: So many that what the first ones cost, before Python knows the way, counts little.
+COMMANDS = 40
 #: Seconds. What takes ten times as long as ours may be given up.
 LINES_PATIENCE = 12
 INPUT_HOSTS = 10
