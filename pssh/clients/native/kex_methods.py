@@ -54,18 +54,26 @@ def _look(raw: RawSession, names: str) -> None:
     raw.method_pref(LIBSSH2_METHOD_KEX, names)
     if session is None or before is None:
         return
-    places = _differences(before, libssh2.memory_of(session) or b"")
-    if len(places) == 1 and _list_at(session + places[0]) == _BEFORE_METHODS + names.encode():
-        _offset = places[0]
+    place = _difference(before, libssh2.memory_of(session) or b"")
+    if place is not None and _list_at(session + place) == _BEFORE_METHODS + names.encode():
+        _offset = place
 
 
-def _differences(before: bytes, after: bytes) -> list[int]:
-    step = libssh2.POINTER
-    return [
-        at
-        for at in range(0, min(len(before), len(after)), step)
-        if before[at : at + step] != after[at : at + step]
-    ]
+def _difference(before: bytes, after: bytes) -> int | None:
+    """Return where a pointer is another, ``None`` unless that is so at one place."""
+    size = libssh2.POINTER
+    # By halves: a session has 80 KB, and to look at each pointer takes longer than to connect.
+    start, end = 0, len(before) // size
+    while end - start > 1:
+        middle = (start + end) // 2
+        if before[start * size : middle * size] == after[start * size : middle * size]:
+            start = middle
+        else:
+            end = middle
+    at = start * size
+    changed = after[at : at + size]
+    is_only_one = before[:at] + changed + before[at + size :] == after
+    return at if is_only_one and changed != before[at : at + size] else None
 
 
 def _list_at(place: int) -> bytes:
