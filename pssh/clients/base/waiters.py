@@ -88,35 +88,25 @@ class Waiters:
 
     def _resume(self) -> None:
         """Runs in the loop: switch to everyone who waited until now."""
+        self._give_turns(self.waiting)
+
+    def _resume_all(self) -> None:
+        """Runs in the loop: switch to everyone who waits or has parked."""
+        self._callback_due = False
+        self._give_turns(self.parked)
+        self._give_turns(self.waiting)
+
+    def _give_turns(self, greenlets: dict[Any, None]) -> None:
+        # Each forgets itself as it goes on. So nobody is forgotten without a turn, wherever Ctrl-C
+        # comes here.
         try:
-            if len(self.waiting) == 1:
-                # Nearly always so: a host that has one command.
-                self.waiting.popitem()[0].switch()
-            else:
-                self._resume_each()
+            for greenlet in tuple(greenlets):
+                if greenlet in greenlets:
+                    greenlet.switch()
         except BaseException:
-            # Of somebody who had a turn, or Ctrl-C, which may come here as well as anywhere. The
-            # others watch anew once they have had their turns.
+            # Of somebody who had a turn, or Ctrl-C. Who is left watches anew after his own turn.
             self.stop_watching()
             self.wake()
             raise
         if not self.waiting:
             self.stop_watching()
-
-    def _resume_each(self) -> None:
-        waiting, self.waiting = self.waiting, {}
-        turns = iter(waiting)
-        try:
-            for waiter in turns:
-                waiter.switch()
-        finally:
-            # Those who have had no turn get another.
-            self.waiting.update(dict.fromkeys(turns))
-
-    def _resume_all(self) -> None:
-        """Runs in the loop: switch to everyone who waits or has parked."""
-        self._callback_due = False
-        parked, self.parked = self.parked, {}
-        for waiter in parked:
-            waiter.switch()
-        self._resume()
